@@ -1,0 +1,217 @@
+"""What every other module may stand on: errors, optional imports, whole files, seeds."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """A value that does not meet the contract it was offered under.
+
+    The message says what was expected, what came, and what to do.
+    """
+
+
+class ModelFileError(ValueError):
+    """A model file that is corrupted, truncated, of another kind, or not the registered one."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency that is needed now and is not installed."""
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Import an optional dependency, or say which extra brings it.
+
+    Parameters
+    ----------
+    module : str
+        The module's dotted name.
+    extra : str
+        The extra of ``inferkit`` that installs it.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed. A module that is installed and fails inside its own import
+        raises what it raised.
+
+    Examples
+    --------
+    >>> require("json", extra="cpu").dumps([1])
+    '[1]'
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise MissingExtraError(
+            f'this needs {package}, which is not installed. Install it with: pip install "inferkit[{extra}]"'
+        ) from error
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to make. An existing one stays as it is until the new one is whole.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. It has the suffix of `path`.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or cannot be written to.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with whole_file(folder / "a.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> [p.name for p in folder.iterdir()]
+    ['a.txt']
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        reason = "does not exist" if not target.parent.is_dir() else "cannot be written to"
+        raise type(error)(
+            error.errno, f"cannot write {target.name}: the folder {reason}; give a path in a folder of yours",
+            str(target.parent),
+        ) from error  # fmt: skip
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return the process's umask (it can be read only by setting it)."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def sha256(content: bytes | str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of some bytes, or of a file.
+
+    Parameters
+    ----------
+    content : bytes or path-like
+        Bytes are hashed as they are; anything else names a file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with open(content, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def bundled(name: str) -> Path:
+    """Return the path of a file that this package carries.
+
+    Parameters
+    ----------
+    name : str
+        The file's name in ``inferkit/bundled``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package carries no such file; the message lists those it carries.
+
+    Examples
+    --------
+    >>> bundled("registry.json").name
+    'registry.json'
+    """
+    folder = Path(__file__).parent / "bundled"
+    path = folder / name
+    if not path.is_file():
+        there = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "nothing"
+        raise FileNotFoundError(f"inferkit carries no file {name!r}; it carries: {there}")
+    return path
+
+
+def answer_while_busy(widget: Any) -> None:
+    """Let a widget's messages reach the kernel while one of its cells runs.
+
+    JupyterLab sends them to a thread of their own. ipykernel 7.4 sends them on to the thread that
+    spoke to the widget last: for a new widget that is the one that runs the cells, and so the
+    widget would be dead until the last cell is done.
+
+    Parameters
+    ----------
+    widget : ipywidgets.Widget
+        A widget whose observers may run on any thread.
+    """
+    if widget.comm is not None:
+        widget.comm._reply_subshell_for = None
+
+
+def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+    """Return a NumPy generator from a seed, a generator or None.
+
+    Parameters
+    ----------
+    random_state : int, numpy.random.Generator or None
+        A seed gives the same numbers every time; a generator is used as it is; None draws a
+        fresh seed from the operating system.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Raises
+    ------
+    InputError
+        If it is anything else, or a negative number.
+
+    Examples
+    --------
+    >>> int(generator(0).integers(100))
+    85
+    """
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
+    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool) and random_state >= 0:
+        return np.random.default_rng(int(random_state))
+    raise InputError(f"random_state: expected a seed (an integer ≥ 0), a Generator or None, got {random_state!r}")

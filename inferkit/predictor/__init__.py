@@ -1,0 +1,74 @@
+"""One `Predictor` over any model: preprocess → predict → postprocess, with a contract at the door.
+
+>>> from inferkit.predictor import digit_reader
+>>> from inferkit.datasets import load_digits
+>>> reader = digit_reader()
+>>> reader.predict(load_digits().images[:3]).tolist()
+[0, 1, 2]
+"""
+
+from ._predictor import Predictor
+from ._signature import ArraySpec, Column, OutputSpec, Signature, TableSpec, TextSpec
+from ._steps import (
+    Cast,
+    Clip,
+    Lowercase,
+    OneHot,
+    Reshape,
+    Scale,
+    Sigmoid,
+    Softmax,
+    Standardize,
+    ToFrame,
+)
+from ._trace import Stage, Trace
+
+__all__ = [
+    "ArraySpec",
+    "Cast",
+    "Clip",
+    "Column",
+    "Lowercase",
+    "OneHot",
+    "OutputSpec",
+    "Predictor",
+    "Reshape",
+    "Scale",
+    "Sigmoid",
+    "Signature",
+    "Softmax",
+    "Stage",
+    "Standardize",
+    "TableSpec",
+    "TextSpec",
+    "ToFrame",
+    "Trace",
+    "digit_reader",
+]
+
+
+def digit_reader(name: str = "digits-cnn", *, num_threads: int = 1) -> Predictor:
+    """Return a reader of handwritten digits from a model that this package carries.
+
+    Parameters
+    ----------
+    name : str, default="digits-cnn"
+        One of `inferkit.models.list_reference`.
+    num_threads : int, default=1
+        Threads that one call may use.
+
+    Returns
+    -------
+    Predictor
+        Takes pictures of 8×8 points with ink from 0 to 16, as `inferkit.datasets.load_digits` has
+        them and `picture_from_drawing` makes them; answers 0 to 9.
+    """
+    from ..models import load_reference
+
+    return Predictor(
+        load_reference(name, num_threads=num_threads),
+        preprocess=Scale(16),
+        signature=ArraySpec((8, 8), low=0, high=16, unit="ink"),
+        labels=range(10),
+        name=name,
+    )
