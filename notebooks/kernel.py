@@ -1,0 +1,141 @@
+"""Execute a notebook in a fresh kernel, under fixed conditions, and keep of its outputs what stays the same."""
+
+import copy
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from .source import METADATA, first_line, tags
+
+__all__ = ["CELL_SECONDS", "NotebookError", "execute", "kernel_env"]
+
+CELL_SECONDS = 60
+"""How long a cell may run."""
+
+_FIXED = {
+    # One thread and no oneDNN: the same bits on the next machine.
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONHASHSEED": "0",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "NO_COLOR": "1",
+}
+# What would change outputs; under PYTEST_CURRENT_TEST ipykernel does not read what C++ writes to stderr.
+_DROPPED = ("MPLBACKEND", "PYTEST_CURRENT_TEST", "PYTHONSTARTUP", "PYTHONWARNINGS", "COLUMNS", "LINES", "FORCE_COLOR")
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class NotebookError(RuntimeError):
+    """A notebook that could not be executed as it should; the message names the cell."""
+
+
+def kernel_env(scratch: Path) -> dict[str, str]:
+    """Return the environment in which every notebook is built and tested.
+
+    Parameters
+    ----------
+    scratch : pathlib.Path
+        A folder that is thrown away afterwards; IPython's own files go there, so that no start-up
+        file of the user is read.
+
+    Returns
+    -------
+    dict of str to str
+        The process's own environment with what would change outputs fixed or taken out.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    return {**kept, **_FIXED, "IPYTHONDIR": str(scratch / "ipython")}
+
+
+def execute(notebook: NotebookNode, name: str, *, cell_seconds: float = CELL_SECONDS) -> NotebookNode:
+    """Execute a notebook in a fresh kernel, in a folder of its own.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        The notebook; it stays as it is.
+    name : str
+        What errors call it.
+    cell_seconds : float, optional
+        How long a cell may run.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The same cells with their outputs. Times, widget states and widget views are left out.
+
+    Raises
+    ------
+    NotebookError
+        If a cell raises, takes too long, kills the kernel or writes to stderr.
+    """
+    fresh = copy.deepcopy(notebook)
+    with tempfile.TemporaryDirectory(prefix="inferkit-") as scratch:
+        work = Path(scratch) / "work"
+        work.mkdir()
+        client = NotebookClient(
+            fresh, timeout=cell_seconds, kernel_name="python3", record_timing=False, coalesce_streams=True,
+            interrupt_on_timeout=False, resources={"metadata": {"path": str(work)}},
+        )  # fmt: skip
+        # A cell's stderr comes as a message; the kernel's own remarks are for nobody.
+        _run(client, name, env=kernel_env(Path(scratch)), stderr=subprocess.DEVNULL)
+    for number, cell in enumerate(_code(fresh), 1):
+        _refuse_stderr(cell, f"{name}, cell [{number}] ({first_line(cell)})")
+    return _clean(fresh)
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _run(client: NotebookClient, name: str, **start: Any) -> None:
+    running: list[NotebookNode] = []
+    client.on_cell_start = lambda cell, cell_index: running.append(cell)
+    try:
+        client.execute(**start)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        number = sum(cell.cell_type == "code" for cell in running)
+        where = f"{name}, cell [{number}] ({first_line(running[-1])})" if running else f"{name}, before its first cell"
+        raise NotebookError(f"{where}: {_reason(error, client.timeout)}") from error
+
+
+def _reason(error: Exception, cell_seconds: float | None) -> str:
+    if isinstance(error, CellTimeoutError):
+        return f"still running after {cell_seconds:g} s; make it shorter"
+    if isinstance(error, DeadKernelError):
+        return "the kernel died: out of memory, or a crash in compiled code"
+    return str(error).rstrip()
+
+
+def _refuse_stderr(cell: NotebookNode, where: str) -> None:
+    written = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr")
+    if written:
+        raise NotebookError(f"{where}: wrote to stderr; a reader should see nothing there: {written.strip()[:500]}")
+
+
+def _clean(notebook: NotebookNode) -> NotebookNode:
+    """Take out what differs from run to run, or from machine to machine."""
+    for cell in _code(notebook):
+        cell.metadata.pop("execution", None)
+        for output in cell.outputs:
+            if "data" in output:
+                output.data.pop(_WIDGET_VIEW, None)
+            if output.output_type == "error":  # the traceback holds paths of this machine
+                output.traceback = [f"{output.ename}: {output.evalue}"]
+        cell.outputs = [output for output in cell.outputs if output.get("data", True)]
+    notebook.metadata = NotebookNode(METADATA)
+    return notebook
+
+
+def is_measured(cell: NotebookNode) -> bool:
+    """Return whether the outputs of a cell are measurements, and so not compared."""
+    return "measured" in tags(cell)

@@ -1,0 +1,104 @@
+"""A real browser in front of a real JupyterLab, both on this machine."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import Watch
+from playwright.sync_api import Browser, Page, sync_playwright
+from server import Lab, running_lab
+
+from notebooks import lab as launcher
+from tests.chromium import chromium_path
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Even a request that a test fails to notice finds no host but this machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+OpenPage = Callable[..., AbstractContextManager[Page]]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Start a browser for all tests. Where there is none, the tests say so; in CI that is a failure."""
+    path = chromium_path()
+    if path is None:
+        reason = (
+            "NOT CHECKED: the widgets in a real browser. Install Chromium (apt-get install chromium), "
+            "or set INFERKIT_CHROMIUM to its path"
+        )
+        if os.environ.get("INFERKIT_REQUIRE_ALL"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Start a JupyterLab with settings and files of its own."""
+    home, root = tmp_path_factory.mktemp("lab-home"), tmp_path_factory.mktemp("lab-files")
+    command = launcher.command("", [], root)  # as `make lab` does
+    with running_lab(command, _environment(home), root, home / "lab.log") as running:
+        yield running
+
+
+def _environment(home: Path) -> dict[str, str]:
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    quiet = {"checkForUpdates": False, "fetchNews": "false", "doNotDisturbMode": True}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet), encoding="utf-8")
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # the kernel has its own
+    return {**inherited, **{name: str(home / folder) for name, folder in folders.items()}}
+
+
+@pytest.fixture(scope="session")
+def open_page(chromium: Browser, lab: Lab) -> OpenPage:
+    """Return a function that opens a page of its own and, when the page is closed, holds it to two rules.
+
+    The rules: no request has left this machine, and the console shows no error. Arguments go to
+    the browser's context (``has_touch=True``, ``color_scheme="dark"``, ``viewport={...}``).
+    """
+
+    @contextmanager
+    def open_it(**options: Any) -> Iterator[Page]:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
+        context.set_default_timeout(30_000)
+        page = context.new_page()
+        watch = Watch(page)
+        try:
+            yield page
+            watch.check()
+        finally:
+            context.close()
+
+    return open_it
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Iterator[Page]:
+    """Open one page for one test, held to the same rules."""
+    with open_page() as one:
+        yield one

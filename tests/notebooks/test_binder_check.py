@@ -1,0 +1,120 @@
+"""The run as on Binder: what passes the cap is stopped and named, and what is printed is what was held."""
+
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_output
+
+from notebooks import cap as caps
+from notebooks import run
+from notebooks.cap import Cap, NoCapError
+from notebooks.source import from_text, write_text
+
+
+def write(path, text, outputs):
+    """Write a notebook as if it had been built, with what its cells are to print."""
+    notebook = from_text(text)
+    for number, (cell, printed) in enumerate(zip(notebook.cells, outputs, strict=True), 1):
+        cell.execution_count = number
+        cell.outputs = [new_output("stream", text=printed)] if printed else []
+    path.write_text(write_text(notebook), encoding="utf-8")
+    return path
+
+
+def test_a_notebook_that_passes_the_cap_is_stopped_and_its_cell_named(tmp_path, cap):
+    code = "# %%\nprint('small')\n\n# %%\nheld = bytearray(3 * 10**9)\n\n# %%\nprint('after')"
+    path = write(tmp_path / "big.ipynb", code, ["small\n", "", "after\n"])
+    with cap(300) as group:
+        outcome = run.run_notebook(path, cap=group)
+    assert not outcome.passed
+    assert outcome.killed == 1
+    assert outcome.peak_mb < 300
+    assert "big.ipynb, cell [2] (held = bytearray(3 * 10**9)): the kernel died: out of memory" in outcome.report
+    assert "cell [3] (print('after')): not executed: the kernel died in cell [2]" in outcome.report
+    assert not group.folder.exists()
+
+
+def test_children_of_the_kernel_are_counted_and_the_runner_is_not(tmp_path):
+    child = "import time; held = bytearray(200_000_000); time.sleep(1)"
+    code = f'# %%\nimport subprocess, sys\n_ = subprocess.run([sys.executable, "-c", "{child}"])'
+    outcome = run.run_notebook(write(tmp_path / "child.ipynb", code, [""]), "a name")
+    assert outcome.passed, outcome.report
+    assert 200e6 / 2**20 < outcome.peak_mb < 200e6 / 2**20 + 150
+    assert outcome.row().startswith("a name ")
+    assert outcome.row().endswith(" ok")
+
+
+def test_it_runs_on_one_core_in_a_folder_of_its_own(tmp_path):
+    code = "# %%\nimport os\nprint(len(os.sched_getaffinity(0)), os.listdir())"
+    assert run.run_notebook(write(tmp_path / "alone.ipynb", code, ["1 ['alone.ipynb']\n"])).passed
+
+
+def outcome(**changes):
+    return run.Outcome(
+        **{"name": "x", "passed": True, "seconds": 1, "peak_mb": 9, "budget_mb": 10, "report": "", **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark", "status"),
+    [({}, "ok", 0), ({"passed": False}, "FAILED", 1), ({"peak_mb": 11}, "OVER ITS MEMORY", 1),
+     ({"seconds": 91}, "over its time", 0)],
+)  # fmt: skip
+def test_the_summary_says_what_held(changes, mark, status, capsys):
+    assert run._summary([outcome(**changes)], "", 2048, required=True) == status
+    assert capsys.readouterr().out.splitlines()[-2].endswith(mark)
+
+
+@pytest.mark.parametrize(("required", "status"), [(False, 0), (True, 1)])
+def test_a_missing_cap_is_said_last_and_loudly(required, status, capsys):
+    assert run._summary([outcome()], "no control groups", 2048, required) == status
+    assert "NOT CAPPED: no control groups.\n" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_where_there_is_no_cap(tmp_path, monkeypatch):
+    def refuse(megabytes):
+        raise NoCapError(f"no cap of {megabytes}")
+
+    monkeypatch.setattr(run, "memory_cap", refuse)
+    monkeypatch.setattr(run, "run_notebook", lambda path, name, budget_mb: outcome(name=name, budget_mb=budget_mb))
+    outcomes, why = run._run_all([(tmp_path, "y", 5)], 77)
+    assert ([o.name for o in outcomes], why) == (["y"], "no cap of 77")
+
+
+def test_where_no_group_can_be_made_the_reason_is_given(monkeypatch, tmp_path):
+    monkeypatch.setattr(caps, "_parents", list)
+    with pytest.raises(NoCapError, match=r"no control groups for memory.*as root"), caps.memory_cap(100):
+        pass
+    missing = tmp_path / "missing"
+    monkeypatch.setattr(caps, "_parents", lambda: [missing])
+    with pytest.raises(NoCapError, match=r"missing: No such file"), caps.memory_cap(100):
+        pass
+
+
+def test_version_2_groups(tmp_path):
+    (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    group = tmp_path / "group"
+    group.mkdir()
+    for name in ("memory.max", "memory.swap.max"):
+        (group / name).write_text("max")
+    (group / "memory.events").write_text("oom 2\noom_kill 2\n")
+    caps._limit(group, 2**20)
+    assert [(group / name).read_text() for name in ("memory.max", "memory.swap.max")] == ["1048576", "0"]
+    assert Cap(group).kills() == 2
+
+
+def test_the_plan_knows_who_trains(tmp_path):
+    (tmp_path / "src" / "exercises").mkdir(parents=True)
+    source = tmp_path / "src" / "01_one.py"
+    source.write_text("# %%\nmodels.train(network)\n")
+    (tmp_path / "src" / "exercises" / "01_one.py").write_text("# %%\n1\n")
+    assert run.plan([source], Path("built")) == [
+        (Path("built/01_one.ipynb"), "01_one.ipynb", run.BUDGET_MB),
+        (Path("built/solutions/01_one.ipynb"), "solutions/01_one.ipynb", run.BUDGET_LITERT_MB),
+    ]
+
+
+def test_nothing_built_is_an_error(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(run, "plan", lambda sources: [(tmp_path / "01.ipynb", "01.ipynb", 1)])
+    assert run.main([]) == 1
+    assert "not built: 01.ipynb" in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""The build: same source, same bytes; what a reader should not see is refused; what is out of date is named."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from notebooks import build
+from notebooks.kernel import NotebookError, execute, kernel_env
+from notebooks.source import from_text
+
+LESSON = """# %% [markdown] tags=["slide", "title"]
+# # A title
+
+# %%
+import os
+import ipywidgets
+print(sorted(os.listdir()), os.environ["OMP_NUM_THREADS"])
+
+# %% tags=["fragment"]
+{"b": 1.5, "a": [1, 2]}
+
+# %%
+ipywidgets.IntSlider()
+"""
+EXERCISE = """# %%
+# >>> solution: one
+x = 1
+# <<< solution
+print(x)
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """Return a folder with the sources of one lesson, built."""
+    root = tmp_path_factory.mktemp("notebooks")
+    (root / "src" / "exercises").mkdir(parents=True)
+    (root / "src" / "01_one.py").write_text(LESSON)
+    (root / "src" / "exercises" / "01_one.py").write_text(EXERCISE)
+    build.build(root / "src" / "01_one.py", root)
+    return root
+
+
+@pytest.fixture
+def copied(built, tmp_path) -> Path:
+    """Return a copy of that folder, to be changed."""
+    for path in built.rglob("01_one.*"):
+        (tmp_path / path.relative_to(built)).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path.relative_to(built)).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def check(root):
+    return build.check(root / "src" / "01_one.py", root)
+
+
+def change(path, change):
+    notebook = nbformat.read(path, nbformat.NO_CONVERT)
+    change(notebook)
+    nbformat.write(notebook, path)
+
+
+def test_what_is_built(built):
+    lesson, exercise, solved = (
+        nbformat.read(built / folder / "01_one.ipynb", nbformat.NO_CONVERT) for folder in ("", "exercises", "solutions")
+    )
+    assert lesson.cells[1].outputs[0].text == "[] 1\n"
+    assert [cell.execution_count for cell in lesson.cells if cell.cell_type == "code"] == [1, 2, 3]
+    assert list(lesson.cells[3].outputs[0].data) == ["text/plain"]
+    assert (exercise.cells[0].source, exercise.cells[0].outputs) == ("# Your code here: one\nx = ...\nprint(x)", [])
+    assert exercise.cells[0].execution_count is None
+    assert (solved.cells[0].source, solved.cells[0].outputs[0].text) == ("x = 1\nprint(x)", "1\n")
+    for notebook in (lesson, exercise, solved):
+        nbformat.validate(notebook)
+
+
+def test_no_times_no_widget_state(built):
+    content = json.loads((built / "01_one.ipynb").read_text())
+    assert set(content["metadata"]) == {"kernelspec", "language_info"}
+    assert all(set(cell["metadata"]) <= {"tags", "slideshow"} for cell in content["cells"])
+
+
+def test_the_same_source_gives_the_same_bytes(built, copied):
+    for path in copied.rglob("*.ipynb"):
+        path.unlink()
+    made = build.build(copied / "src" / "01_one.py", copied)
+    assert len(made) == 3
+    for path in made:
+        assert path.read_bytes() == (built / path.relative_to(copied)).read_bytes()
+
+
+def test_what_is_up_to_date_passes(built):
+    assert check(built) == []
+    assert build.orphans(built) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "alter", "complaint"),
+    [
+        ("source", lambda nb: nb.cells[1].update(source="1"), "01_one.ipynb, cell 2 .*: its source is '1'"),
+        ("id", lambda nb: nb.cells[1].update(id="other"), "cell 2 .*: its id is 'other'"),
+        ("tags", lambda nb: nb.cells[1].metadata.update(tags=["measured"]), "cell 2 .*: its metadata is .*measured"),
+        ("slides", lambda nb: nb.cells[0].metadata.pop("slideshow"), "cell 1 .*: its metadata is"),
+        ("type", lambda nb: nb.cells[0].update(cell_type="raw"), "cell 1 .*: its cell_type is 'raw'"),
+        ("a cell less", lambda nb: nb.cells.pop(), "the number of its cells"),
+        ("metadata", lambda nb: nb.metadata.update(x=1), "the notebook's own metadata"),
+    ],
+)
+def test_what_is_out_of_date_is_named(copied, what, alter, complaint):
+    change(copied / "01_one.ipynb", alter)
+    assert [line for line in check(copied) if re.search(complaint, line)]
+
+
+def test_outputs_are_not_its_business(copied):
+    change(copied / "01_one.ipynb", lambda nb: nb.cells[1].update(outputs=[]))
+    assert check(copied) == []
+
+
+def test_a_blank_is_compared_byte_by_byte(copied):
+    path = copied / "exercises" / "01_one.ipynb"
+    path.write_text(path.read_text() + "\n")
+    assert check(copied) == ["exercises/01_one.ipynb: not the bytes that its source gives"]
+
+
+def test_what_is_missing_or_has_no_source_is_named(copied):
+    (copied / "solutions" / "01_one.ipynb").rename(copied / "02_two.ipynb")
+    assert check(copied) == ["solutions/01_one.ipynb: not built"]
+    assert build.orphans(copied) == ["02_two.ipynb: no source gives it"]
+
+
+def test_a_failed_build_leaves_the_old_notebook(copied):
+    before = (copied / "01_one.ipynb").read_bytes()
+    (copied / "src" / "01_one.py").write_text(LESSON + "\n# %%\n1 / 0\n")
+    with pytest.raises(NotebookError, match=r"01_one\.ipynb, cell \[4\] \(1 / 0\): [\s\S]*ZeroDivisionError"):
+        build.build(copied / "src" / "01_one.py", copied)
+    assert (copied / "01_one.ipynb").read_bytes() == before
+    assert not list(copied.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("import sys\nprint('oh', file=sys.stderr)", r"cell \[2\] \(import sys\): wrote to stderr; .*: oh"),
+        ("import warnings\nwarnings.warn('oh')", r"cell \[2\] .* wrote to stderr; .*UserWarning: oh"),
+        ("import os\nos.kill(os.getpid(), 9)", r"cell \[2\] \(import os\): the kernel died"),
+        ("import time\ntime.sleep(60)", r"cell \[2\] \(import time\): still running after 3 s"),
+    ],
+)
+def test_what_must_not_be_is_refused_and_its_cell_named(code, complaint):
+    with pytest.raises(NotebookError, match=f"lesson, {complaint}"):
+        execute(from_text(f"# %%\n1\n\n# %%\n{code}\n"), "lesson", cell_seconds=3)
+
+
+def test_the_environment_is_fixed(monkeypatch, tmp_path):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("INFERKIT_KEPT", "1")
+    env = kernel_env(tmp_path)
+    assert "MPLBACKEND" not in env
+    assert "PYTEST_CURRENT_TEST" not in env
+    assert (env["OMP_NUM_THREADS"], env["TF_ENABLE_ONEDNN_OPTS"], env["INFERKIT_KEPT"]) == ("1", "0", "1")
+
+
+def test_the_command(built, monkeypatch, capsys):
+    monkeypatch.setattr(build, "pick", lambda *_, **__: [built / "src" / "01_one.py"])
+    monkeypatch.setattr(build, "check", lambda source: [f"{source.stem}: old"])
+    monkeypatch.setattr(build, "orphans", list)
+    assert build.main(["--check", "01"]) == 1
+    assert "01_one: old\nThe notebooks are not up to date" in capsys.readouterr().err
+
+
+def test_an_unknown_lesson_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        build.main(["--check", "99"])
+    assert "expected the number of a lesson, got 99" in capsys.readouterr().err
