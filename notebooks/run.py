@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"not built: {', '.join(missing) or 'no lesson'}. Build them: python -m notebooks.build", file=sys.stderr)
         return 1
     outcomes, uncapped = _run_all(notebooks, options.cap_mb)
-    required = options.require_cap or os.environ.get("INFERKIT_REQUIRE_ALL") == "1"
+    required = options.require_cap or bool(os.environ.get("INFERKIT_REQUIRE_ALL"))
     return _summary(outcomes, uncapped, options.cap_mb, required)
 
 

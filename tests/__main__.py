@@ -40,21 +40,21 @@ def run(stage: str) -> bool:
     return not any(codes)
 
 
-def unchecked() -> list[str]:
-    """Return what this machine cannot check, and how to enable it."""
+def unchecked() -> dict[str, str]:
+    """Return for each stage that this machine cannot run whole what is missing, and how to enable it."""
     from notebooks.cap import NoCapError, memory_cap
-    from tests.chromium import chromium_path
+    from tests.machine import chromium_path, mirror_path
 
-    lines = []
+    lines = {}
+    if mirror_path() is None:
+        lines["unit"] = "published models: set INFERKIT_MIRROR to a folder that has them"
     try:
         with memory_cap(64):
             pass
     except NoCapError as error:
-        lines.append(f"the lessons under a cap of 2 GB: {error}")
+        lines["lessons"] = f"the lessons under a cap of 2 GB: {error}"
     if chromium_path() is None:
-        lines.append(
-            "anything in a browser: install Chromium (Debian: apt-get install chromium) or set INFERKIT_CHROMIUM"
-        )
+        lines["browser"] = "anything in a browser: install Chromium (apt-get install chromium) or set INFERKIT_CHROMIUM"
     return lines
 
 
@@ -64,8 +64,9 @@ def main(stages: list[str]) -> int:
     if unknown:
         print(f"expected stages from {', '.join(STAGES)}; got {', '.join(unknown)}", file=sys.stderr)
         return 2
-    failed = [stage for stage in stages or STAGES if not run(stage)]
-    missing = [] if stages and not {"lessons", "browser"} & set(stages) else unchecked()
+    stages = stages or list(STAGES)
+    failed = [stage for stage in stages if not run(stage)]
+    missing = [line for stage, line in unchecked().items() if stage in stages]
     if missing and os.environ.get("INFERKIT_REQUIRE_ALL"):
         failed.append("what must be checked here and could not be")
     print()

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import mirror_path
+
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="session")
 def published() -> Path:
     """Return the folder of published models and data that this project did not make."""
-    folder = Path(os.environ.get("INFERKIT_MIRROR", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        reason = f"no published models at {folder}; set INFERKIT_MIRROR to a folder that has them"
+    folder = mirror_path()
+    if folder is None:
+        reason = "NOT CHECKED: published models. Set INFERKIT_MIRROR to a folder that has them"
         if os.environ.get("INFERKIT_REQUIRE_ALL"):
             pytest.fail(reason)
         pytest.skip(reason)

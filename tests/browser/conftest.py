@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from server import Lab, running_lab
 
 from notebooks import lab as launcher
-from tests.chromium import chromium_path
+from tests.machine import chromium_path
 
 FLAGS = [
     "--headless",
