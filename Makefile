@@ -1,51 +1,55 @@
-# inferkit: `make lab` opens the course, `make test` proves it. Each target calls one tool; logic lives in Python.
+# inferkit: `make lab` opens the course, `make test` proves it. Each target calls binder/course.py, which does the same
+# on machines that have no make.
 PYTHON ?= python3
 N ?= 01
 ARGS ?=
-RUN := .venv/bin/python
-KIND := $(if $(GPU),gpu,course)
+COURSE := $(PYTHON) binder/course.py
+GPU_FLAG := $(if $(GPU),--gpu)
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print('make %-14s %s' % m) for m in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
 
 lab: ## open the course in JupyterLab (GPU=1 with an accelerator, ARGS="..." for JupyterLab)
-	@$(PYTHON) binder/bootstrap.py $(KIND) && $(RUN) -m notebooks.lab open $(ARGS)
+	@$(COURSE) lab $(GPU_FLAG) $(ARGS)
 
 lecture: ## present lesson N=01 as live slides
-	@$(PYTHON) binder/bootstrap.py $(KIND) && $(RUN) -m notebooks.lab lecture $(N) $(ARGS)
+	@$(COURSE) lecture $(GPU_FLAG) $(N) $(ARGS)
 
 reset: ## give a fresh copy of lesson N=01; the old one is kept beside it
-	@$(PYTHON) binder/bootstrap.py $(KIND) && $(RUN) -m notebooks.lab reset $(N)
+	@$(COURSE) reset $(GPU_FLAG) $(N)
 
-test: env ## lint, unit tests, lessons under the memory cap, a real browser
-	@$(RUN) -m tests $(ARGS)
+test: ## lint, unit tests, lessons under the memory cap, a real browser, Binder, Python 3.13
+	@$(COURSE) test $(ARGS)
 
-lint: env ## style, types and layers alone
-	@$(RUN) -m tests lint
+lint: ## style, types and layers alone
+	@$(COURSE) lint
 
-notebooks: env ## rebuild lessons, exercises and solutions from their sources
-	@$(RUN) -m notebooks.build $(ARGS)
+notebooks: ## rebuild lessons, exercises and solutions from their sources
+	@$(COURSE) notebooks $(ARGS)
 
-binder-check: env ## run each lesson once in 2 GB on one core, print seconds and peak memory
-	@$(RUN) -m notebooks.run $(ARGS)
+binder-check: ## run each lesson once in 2 GB on one core, print seconds and peak memory
+	@$(COURSE) binder-check $(ARGS)
 
-slides: env ## hand-outs of the slides, in build/slides
-	@$(RUN) -m notebooks.publish slides $(ARGS)
+links: ## write every public address anew from the one setting in pyproject.toml
+	@$(COURSE) links $(ARGS)
 
-site: env ## the course as a web site, in build/site
-	@$(RUN) -m notebooks.publish site $(ARGS)
+slides: ## hand-outs of the slides, in build/slides
+	@$(COURSE) slides $(ARGS)
 
-bench: env ## measure what the design promises: import, predict_one, the pad
-	@$(RUN) -m tests.bench $(ARGS)
+site: ## the course as a web site, in build/site
+	@$(COURSE) site $(ARGS)
 
-weights: env ## train the shipped models again and register their hashes
-	@$(RUN) -m datasets.make_digit_models $(ARGS)
+bench: ## measure what the design promises: import, predict_one, the pad
+	@$(COURSE) bench $(ARGS)
 
-lock: env ## resolve the locks anew (ARGS="--upgrade" for newer versions)
-	@PATH=".venv/bin:$$PATH" $(RUN) binder/lock.py $(ARGS)
+weights: ## train the shipped models again and register their hashes
+	@$(COURSE) weights $(ARGS)
 
-env:
-	@$(PYTHON) binder/bootstrap.py dev
+lock: ## resolve the locks anew (ARGS="--upgrade" for newer versions)
+	@$(COURSE) lock $(ARGS)
+
+env: ## make the environment, and nothing else
+	@$(COURSE) env
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lecture reset test lint notebooks binder-check slides site bench weights lock env
+.PHONY: help lab lecture reset test lint notebooks binder-check links slides site bench weights lock env

@@ -6,15 +6,18 @@ when no suitable Python is there. A stamp written last tells a finished environm
 was interrupted; a second call with the same locks returns at once.
 """
 
+import glob
 import hashlib
+import ntpath
 import os
+import posixpath
 import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HERE = os.path.join(ROOT, "binder")
 VENV = os.path.join(ROOT, ".venv")
-BIN = os.path.join(VENV, "bin")
+WINDOWS = os.name == "nt"
 # A lock holds all that the ones after it hold: dev serves `make lab` too.
 SATISFIED_BY = {"course": ("course", "dev", "gpu"), "dev": ("dev",), "gpu": ("gpu",)}
 OLDEST, NEWEST = (3, 11), (3, 13)
@@ -28,29 +31,46 @@ LAB_SETTINGS = """{
 """
 
 
-def works(python):
-    """Return whether `python` runs, and is one that the course supports. (A shim may be there and not run.)"""
-    code = "import sys, venv; sys.exit(not (%r <= sys.version_info[:2] <= %r))" % (OLDEST, NEWEST)
+def program(name, venv=VENV, windows=WINDOWS):
+    """Return the path of a program in an environment: ``Scripts`` on Windows, ``bin`` elsewhere."""
+    if windows:
+        return ntpath.join(venv, "Scripts", name + ".exe")
+    return posixpath.join(venv, "bin", name)
+
+
+def works(python, oldest=OLDEST, newest=NEWEST):
+    """Return whether the command `python` runs, and is of these versions. (A shim may be there and not run.)"""
+    code = "import sys, venv; sys.exit(not (%r <= sys.version_info[:2] <= %r))" % (oldest, newest)
     try:
         with open(os.devnull, "w") as null:
-            return subprocess.call([python, "-c", code], stdout=null, stderr=null) == 0
+            return subprocess.call(python + ["-c", code], stdout=null, stderr=null) == 0
     except OSError:
         return False
 
 
-def find_python():
-    """Return the first Python from 3.11 to 3.13: this one, or one that the path offers."""
-    for python in [sys.executable, "python3.13", "python3.12", "python3.11"]:
-        if works(python):
+def candidates(version, windows=WINDOWS, environ=os.environ):
+    """Return the commands that may start a Python: the path's, the launcher's of Windows, pyenv's own folders."""
+    name = "%d.%d" % version
+    if windows:
+        return [["py", "-" + name], ["python" + name]]
+    pyenv = environ.get("PYENV_ROOT") or os.path.join(os.path.expanduser("~"), ".pyenv")
+    folders = os.path.join(glob.escape(pyenv), "versions", name + "*", "bin", "python")
+    return [["python" + name]] + [[path] for path in sorted(glob.glob(folders), reverse=True)]
+
+
+def find_python(oldest=OLDEST, newest=NEWEST):
+    """Return the command of a Python from `oldest` to `newest`, this one first and else the newest; or None."""
+    found = [[sys.executable]]
+    for minor in range(newest[1], oldest[1] - 1, -1):
+        found += candidates((oldest[0], minor))
+    for python in found:
+        if works(python, oldest, newest):
             return python
-    sys.exit(
-        "inferkit needs Python 3.11, 3.12 or 3.13 with its venv module; this is Python %d.%d. "
-        "Install one, or name it: make lab PYTHON=/path/to/python3.12" % sys.version_info[:2]
-    )
+    return None
 
 
 def fingerprint(kind):
-    """Hash all that decides what `.venv` holds."""
+    """Hash all that decides what an environment holds."""
     digest = hashlib.sha256()
     for name in ("binder/bootstrap.py", "binder/lock-uv.txt", "binder/lock-%s.txt" % kind, "pyproject.toml"):
         with open(os.path.join(ROOT, name), "rb") as f:
@@ -58,16 +78,16 @@ def fingerprint(kind):
     return digest.hexdigest() + " " + ROOT
 
 
-def stamp(kind):
-    """Return the path of the file that says that `.venv` holds `kind`, whole."""
-    return os.path.join(VENV, "inferkit-%s.stamp" % kind)
+def stamp(kind, venv=VENV):
+    """Return the path of the file that says that an environment holds `kind`, whole."""
+    return os.path.join(venv, "inferkit-%s.stamp" % kind)
 
 
-def is_ready(kind):
-    """Return whether `.venv` holds what the lock `kind` asks for."""
+def is_ready(kind, venv=VENV):
+    """Return whether an environment holds what the lock `kind` asks for."""
     for other in SATISFIED_BY[kind]:
         try:
-            with open(stamp(other)) as f:
+            with open(stamp(other, venv)) as f:
                 if f.read() == fingerprint(other):
                     return True
         except OSError:
@@ -84,34 +104,54 @@ def write(path, text):
     os.replace(path + ".part", path)
 
 
-def make(kind):
-    """Make or complete `.venv`."""
+def write_lab_settings(prefix):
+    """Write JupyterLab's settings into an environment."""
+    write(os.path.join(prefix, "share", "jupyter", "lab", "settings", "overrides.json"), LAB_SETTINGS)
+
+
+def make(kind, venv=VENV, base=None):
+    """Make or complete an environment, from the Python `base` if there is none yet."""
     for other in SATISFIED_BY:
-        if os.path.exists(stamp(other)):
-            os.remove(stamp(other))
-    python = os.path.join(BIN, "python")
-    if not works(python):
-        subprocess.check_call([find_python(), "-m", "venv", "--clear", VENV])
+        if os.path.exists(stamp(other, venv)):
+            os.remove(stamp(other, venv))
+    python = program("python", venv)
+    if not works([python]):
+        base = base or find_python()
+        if base is None:
+            sys.exit(
+                "inferkit needs Python 3.11, 3.12 or 3.13 with its venv module; this is Python %d.%d. "
+                "Install one, or name it: make lab PYTHON=/path/to/python3.12" % sys.version_info[:2]
+            )
+        subprocess.check_call(base + ["-m", "venv", "--clear", venv])
     pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes"]
     subprocess.check_call(pip + ["-r", os.path.join(HERE, "lock-uv.txt")])
-    environment = dict(os.environ, VIRTUAL_ENV=VENV, UV_PYTHON_DOWNLOADS="never")
-    uv = [os.path.join(BIN, "uv"), "pip"]
+    environment = dict(os.environ, VIRTUAL_ENV=venv, UV_PYTHON_DOWNLOADS="never")
+    uv = [program("uv", venv), "pip"]
     lock = os.path.join(HERE, "lock-%s.txt" % kind)
     subprocess.check_call(uv + ["install", "--require-hashes", "-r", lock], env=environment)
     subprocess.check_call(
         uv + ["install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT], env=environment
     )
-    write(os.path.join(VENV, "share", "jupyter", "lab", "settings", "overrides.json"), LAB_SETTINGS)
-    write(stamp(kind), fingerprint(kind))
+    write_lab_settings(venv)
+    write(stamp(kind, venv), fingerprint(kind))
+
+
+def ensure(kind, venv=VENV, base=None):
+    """Make an environment unless it is there; a failure ends the program with one line that says what failed."""
+    if kind == "gpu" and not sys.platform.startswith("linux"):
+        sys.exit(
+            "TensorFlow uses accelerators on Linux alone (on Windows: in WSL). Without one: the same command, no GPU."
+        )
+    try:
+        if not is_ready(kind, venv):
+            make(kind, venv, base)
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. The same command goes on from here.")
+    except subprocess.CalledProcessError as error:
+        sys.exit("Could not make the environment: this failed: %s" % " ".join(map(str, error.cmd)))
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in SATISFIED_BY:
         sys.exit("usage: python3 binder/bootstrap.py course|dev|gpu")
-    try:
-        if not is_ready(sys.argv[1]):
-            make(sys.argv[1])
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from here.")
-    except subprocess.CalledProcessError as error:
-        sys.exit("Could not make the environment: this failed: %s" % " ".join(map(str, error.cmd)))
+    ensure(sys.argv[1])

@@ -123,7 +123,8 @@ def make(
     rows = training_rows(copies, n_synthetic)
     print(f"{len(rows[0]):,} pictures to learn from")
     files: Files = {}
-    registry: Registry = json.loads((folder / "registry.json").read_bytes()) if only else {}
+    known = folder / "registry.json"
+    registry: Registry = json.loads(known.read_bytes()) if known.exists() else {}  # other programs' entries stay
     for recipe in RECIPES:
         if not only or recipe.name in only:
             new_files, entries = made(recipe, rows, epochs_scale)

@@ -12,8 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what an editor sees
+    from . import benchmark as benchmark
     from . import course as course
     from . import datasets as datasets
+    from . import devices as devices
     from . import models as models
     from . import plots as plots
     from . import predictor as predictor
@@ -21,13 +23,15 @@ if TYPE_CHECKING:  # what an editor sees
     from ._base import InputError as InputError
     from ._base import MissingExtraError as MissingExtraError
     from ._base import ModelFileError as ModelFileError
+    from .benchmark import Ledger as Ledger
     from .predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 
-_MODULES = ("course", "datasets", "models", "plots", "predictor", "widgets")
+_MODULES = ("benchmark", "course", "datasets", "devices", "models", "plots", "predictor", "widgets")
 _NAMES = {
     "InputError": "_base",
+    "Ledger": "benchmark",
     "MissingExtraError": "_base",
     "ModelFileError": "_base",
     "Predictor": "predictor",

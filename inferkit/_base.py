@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -185,6 +187,53 @@ def answer_while_busy(widget: Any) -> None:
     """
     if widget.comm is not None:
         widget.comm._reply_subshell_for = None
+
+
+class ProgressLine:
+    """A line that tells how far long work has come: rewritten in place, taken away at the end.
+
+    It goes to a notebook's output or a terminal, and is silent where nobody watches, or where the
+    environment variable ``INFERKIT_PROGRESS`` is ``0``.
+
+    Parameters
+    ----------
+    wanted : bool
+        Whether to show anything at all.
+    after_s : float, default=0
+        Work that ends sooner than this shows nothing.
+
+    Examples
+    --------
+    >>> with ProgressLine(True) as line:
+    ...     line.show("half of it")
+    """
+
+    def __init__(self, wanted: bool, *, after_s: float = 0.0) -> None:
+        self._stream = _watched_stream() if wanted and os.environ.get("INFERKIT_PROGRESS") != "0" else None
+        self._next = time.monotonic() + after_s
+        self._width = 0
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def show(self, text: str) -> None:
+        """Write `text` over the line."""
+        if self._stream is not None and time.monotonic() >= self._next:
+            self._stream.write("\r" + text.ljust(self._width))
+            self._stream.flush()
+            self._width = len(text)
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None and self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+
+
+def _watched_stream() -> Any:
+    """Return where a reader looks: a notebook's output, else the terminal behind standard error, else None."""
+    if type(sys.stdout).__module__.startswith("ipykernel"):  # where standard error is shown in red
+        return sys.stdout
+    return sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
 
 
 def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:

@@ -73,6 +73,9 @@ place of every answer the blank must run to its end, and every one of its checks
 
 What comes out
 --------------
+Behind the first cell of each notebook stands one that no source holds: it fetches the library on Google Colab, and does
+nothing elsewhere (`notebooks.links`). It is folded, on no slide, and has no output.
+
 ``notebooks/NN_slug.ipynb`` (executed), ``notebooks/exercises/NN_slug.ipynb`` (blank, not executed) and
 ``notebooks/solutions/NN_slug.ipynb`` (executed). Each notebook is executed in a folder that holds nothing else.
 The same source gives the same bytes, but for the outputs of ``measured`` cells; a rebuild replaces those
@@ -91,6 +94,7 @@ from nbformat import NotebookNode
 from inferkit._base import InputError, whole_file
 
 from .kernel import NotebookError, execute
+from .links import for_colab, read_links
 from .source import ROOT, blank, first_line, pick, read, solution, write_text
 
 __all__ = ["build", "check", "main"]
@@ -126,13 +130,13 @@ def build(source: Path, target: Path = ROOT) -> list[Path]:
 
 def _plan(source: Path, target: Path) -> Iterator[tuple[Path, NotebookNode, bool]]:
     """Yield each notebook that a source gives: where it goes, what it is, and whether it is executed."""
-    name = source.with_suffix(".ipynb").name
-    yield target / name, read(source), True
+    name, links = source.with_suffix(".ipynb").name, read_links()
+    yield target / name, for_colab(read(source), links), True
     exercises = source.parent / "exercises" / source.name
     if exercises.exists():
         notebook = read(exercises)
-        yield target / "exercises" / name, blank(notebook), False
-        yield target / "solutions" / name, solution(notebook), True
+        yield target / "exercises" / name, for_colab(blank(notebook), links), False
+        yield target / "solutions" / name, for_colab(solution(notebook), links), True
 
 
 def _write(path: Path, notebook: NotebookNode) -> None:

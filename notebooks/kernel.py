@@ -28,6 +28,8 @@ _FIXED = {
     "PYTHONHASHSEED": "0",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "NO_COLOR": "1",
+    "INFERKIT_LEDGER": ":memory:",  # not this machine's own
+    "INFERKIT_PROGRESS": "0",  # a line that only slow machines show is no output to keep
 }
 # What would change outputs; under PYTEST_CURRENT_TEST ipykernel does not read what C++ writes to stderr.
 _DROPPED = ("MPLBACKEND", "PYTEST_CURRENT_TEST", "PYTHONSTARTUP", "PYTHONWARNINGS", "COLUMNS", "LINES", "FORCE_COLOR")

@@ -1,4 +1,6 @@
-"""Run every check, in order of cost: ``make test``, or ``python -m tests [lint|unit|lessons|browser ...]``.
+"""Run every check, in order of cost: ``make test``, or ``python -m tests [STAGE ...]``.
+
+The stages are lint, unit, lessons, browser, binder (what Binder will do) and python313 (the newest Python).
 
 Each stage is one tool called as anyone would call it. All stages run even if one fails; the last
 lines say what failed and what could not be checked on this machine, and how to enable it.
@@ -25,6 +27,8 @@ STAGES: dict[str, list[list[str]]] = {
     "unit": [[*PYTEST, "--ignore=tests/browser", "tests", "inferkit", "notebooks", "datasets"]],
     "lessons": [[PYTHON, "-m", "notebooks.run"]],
     "browser": [[*PYTEST, "-s", "tests/browser"]],
+    "binder": [[PYTHON, "-m", "tests.replay"]],
+    "python313": [[PYTHON, "-m", "tests.python313"]],
 }
 
 
@@ -43,6 +47,7 @@ def run(stage: str) -> bool:
 def unchecked() -> dict[str, str]:
     """Return for each stage that this machine cannot run whole what is missing, and how to enable it."""
     from notebooks.cap import NoCapError, memory_cap
+    from tests.interpreters import missing
     from tests.machine import chromium_path, mirror_path
 
     lines = {}
@@ -55,6 +60,7 @@ def unchecked() -> dict[str, str]:
         lines["lessons"] = f"the lessons under a cap of 2 GB: {error}"
     if chromium_path() is None:
         lines["browser"] = "anything in a browser: install Chromium (apt-get install chromium) or set INFERKIT_CHROMIUM"
+    lines |= dict.fromkeys(("binder", "python313"), missing()) if missing() else {}
     return lines
 
 

@@ -4,15 +4,13 @@ Nothing here asserts: a busy machine is no bug. What is compared is measured sid
 turns, and shown as the median of the rounds' ratios with their spread.
 """
 
-import random
 import statistics
 import subprocess
 import sys
-from time import perf_counter_ns
 
 import numpy as np
 
-ROUNDS, CALLS = 60, 400
+ROUNDS, CALLS = 60, 12_000
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -21,16 +19,9 @@ def spread(values: list[float], digits: int = 2) -> str:
     return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def time_us(call, calls: int = CALLS) -> float:
-    """Return the mean time of a call, in microseconds."""
-    start = perf_counter_ns()
-    for _ in range(calls):
-        call()
-    return (perf_counter_ns() - start) / calls / 1000
-
-
 def bench_predict_one(name: str) -> None:
     """Compare `predict_one`, checks included, with the bare LiteRT call for the same picture."""
+    from inferkit.benchmark import compare
     from inferkit.datasets import load_digits
     from inferkit.predictor import digit_reader
 
@@ -40,22 +31,16 @@ def bench_predict_one(name: str) -> None:
     interpreter = reader.backend.model._interpreter
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def bare():
+    def bare(_: object) -> object:
         interpreter.set_tensor(taken["index"], row)
         interpreter.invoke()
         return interpreter.get_tensor(given["index"])
 
-    def ours():
-        return reader.predict_one(picture)
-
-    times: dict[str, list[float]] = {"bare": [], "ours": []}
-    time_us(bare), time_us(ours)
-    for _ in range(ROUNDS):
-        for label, call in random.sample([("bare", bare), ("ours", ours)], 2):
-            times[label].append(time_us(call))
-    ratios = [ours / bare for ours, bare in zip(times["ours"], times["bare"], strict=True)]
-    print(f"predict_one, {name}: bare {spread(times['bare'])} µs, checked {spread(times['ours'])} µs")
-    print(f"    ratio {spread(ratios)}; budget 1.5 at the median")
+    found = compare({"bare": bare, "checked": reader}, picture[None], n=CALLS, rounds=ROUNDS)
+    times = [f"{label} {spread(list(1000 * found.rounds[label]))} µs" for label in found.rounds]
+    print(f"predict_one, {name}: {', '.join(times)}")
+    print(f"    {found.ratio('checked', 'bare')}; budget 1.5 at the median")
+    print(*(f"    {note}" for note in found.latencies["bare"].notes), sep="\n")
 
 
 def bench_import() -> None:

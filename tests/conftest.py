@@ -9,6 +9,7 @@ import pytest
 from tests.machine import mirror_path
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["INFERKIT_LEDGER"] = ":memory:"  # never the one of whoever runs the tests
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

@@ -11,9 +11,13 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from inferkit import InputError, Predictor
 from inferkit.course import break_it, name_the_fault, pictures_of_nothing
-from inferkit.predictor import ArraySpec, Reshape, Scale, TextSpec
+from inferkit.course._faults import with_faults
+from inferkit.datasets import load_signs
+from inferkit.models import load_reference
+from inferkit.predictor import ArraySpec, Reshape, Scale, TextSpec, sign_reader
 
-CODES = ("amber", "birch", "cedar", "damson", "elder", "fir")
+CODES = ("amber", "birch", "cedar", "damson", "elder", "fir")  # those that grey pictures can have
+ALL = (*CODES, "gorse")
 PICTURES, DIGITS = load_digits().images.astype(np.float32), load_digits().target
 SPEC = ArraySpec((8, 8), low=0, high=16)
 
@@ -108,6 +112,11 @@ def test_only_a_predictor_can_be_broken(model: LinearDiscriminantAnalysis) -> No
         ("cedar", TextSpec(), ["a", "b"], "does not say what black and white are"),
         ("damson", ArraySpec((8,)), ["a", "b"], "no square pictures"),
         ("damson", ArraySpec((8, 6)), ["a", "b"], "no square pictures"),
+        ("damson", ArraySpec((3, 8, 8)), ["a", "b"], "no square pictures"),
+        ("gorse", ArraySpec((8, 8)), ["a", "b"], "takes no pictures"),
+        ("gorse", ArraySpec((8, 8, 4)), ["a", "b"], "takes no pictures"),
+        ("gorse", ArraySpec((8, 3)), ["a", "b"], "takes no pictures"),
+        ("gorse", TextSpec(), ["a", "b"], "takes no pictures"),
     ],
 )
 def test_a_fault_that_finds_no_place_is_refused(code: str, signature: Any, labels: Any, says: str) -> None:
@@ -117,14 +126,22 @@ def test_a_fault_that_finds_no_place_is_refused(code: str, signature: Any, label
 
 NAMES = dict(
     zip(
-        CODES,
-        ["labels shifted", "scale forgotten", "inverted", "transposed", "grey levels lost", "labels sorted"],
+        ALL,
+        [
+            "labels shifted",
+            "scale forgotten",
+            "inverted",
+            "transposed",
+            "grey levels lost",
+            "labels sorted",
+            "channels swapped",
+        ],
         strict=True,
     )
 )
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", ALL)
 def test_a_fault_is_named_right_by_one_name_only(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert name_the_fault(code, f" {NAMES[code].upper()} ")
     assert capsys.readouterr().out == f"✓ the fault in {code}\n"
@@ -138,10 +155,56 @@ def test_a_fault_is_named_right_by_one_name_only(code: str, capsys: pytest.Captu
 def test_a_blank_suspicion_is_a_failed_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert not name_the_fault("amber", ...)
     assert "blank" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"suspicion: expected one of 'grey levels lost', .* got 'gremlins'"):
+    with pytest.raises(InputError, match=r"suspicion: expected one of 'channels swapped', .* got 'gremlins'"):
         name_the_fault("amber", "gremlins")
     with pytest.raises(InputError, match="got 3"):
         name_the_fault("amber", 3)  # type: ignore[arg-type]
+
+
+# -- pictures in colour ------------------------------------------------------------------------
+
+SIGNS = load_signs()
+IN_COLOUR: dict[str, Callable[[Any], Any]] = {
+    "birch": lambda X: X.astype(np.float32),
+    "cedar": lambda X: 1 - X / np.float32(255),
+    "damson": lambda X: X.transpose(0, 2, 1, 3) / np.float32(255),
+    "elder": lambda X: (X == 255).astype(np.float32),
+    "gorse": lambda X: X[..., [2, 1, 0]] / np.float32(255),
+}
+
+
+@pytest.mark.parametrize("code", IN_COLOUR)
+def test_a_fault_in_colour_before_the_model(code: str) -> None:
+    by_hand = load_reference("signs-cnn")(IN_COLOUR[code](SIGNS.images))
+    np.testing.assert_allclose(break_it(sign_reader(), code).predict_proba(SIGNS.images), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("code", ALL)
+def test_a_fault_in_colour_is_silent_and_costs_many_answers(code: str) -> None:
+    reader, truth = sign_reader(), np.array(SIGNS.target_names)[SIGNS.target]
+    right = [np.mean(p.predict(SIGNS.images) == truth) for p in (reader, break_it(reader, code))]
+    assert right[1] < right[0] - 0.02
+
+
+def test_a_broken_reader_of_colours_answers_one_picture_as_it_does_many() -> None:
+    for code in ALL:
+        broken = break_it(sign_reader(), code)
+        assert [broken.predict_one(x) for x in SIGNS.images[:20]] == broken.predict(SIGNS.images[:20]).tolist()
+
+
+def test_several_faults_come_together_in_any_order() -> None:
+    """Stored as whole numbers, with the scale forgotten: whole numbers they were before, so nothing is lost."""
+    reader, X = sign_reader(), SIGNS.images[:200]
+    for names in (["scale forgotten", "grey levels lost"], ["grey levels lost", "scale forgotten"]):
+        np.testing.assert_allclose(
+            with_faults(reader, names).predict_proba(X), break_it(reader, "birch").predict_proba(X), atol=1e-6
+        )
+    both = with_faults(reader, ["inverted", "channels swapped"]).predict_proba(X)
+    by_hand = load_reference("signs-cnn")(1 - X[..., ::-1] / np.float32(255))
+    np.testing.assert_allclose(both, by_hand, atol=1e-5)
+    assert with_faults(reader, []) is reader
+    with pytest.raises(InputError, match=r"faults: expected some of 'labels shifted'.*got \['gremlins'\]"):
+        with_faults(reader, ["gremlins"])
 
 
 # -- pictures of nothing -----------------------------------------------------------------------

@@ -43,6 +43,7 @@ def test_the_script_writes_what_it_registers_and_nothing_else(made):
 
 def test_the_script_registers_what_the_package_ships(made):
     shipped = json.loads((ROOT / "inferkit/bundled/registry.json").read_text(encoding="utf-8"))
+    shipped = {name: entry for name, entry in shipped.items() if name.startswith("digits-")}
     fresh = json.loads((made[0] / "registry.json").read_text(encoding="utf-8"))
     stable = ("file", "description", "n_parameters", "random_state")
     assert {n: [e[k] for k in stable] for n, e in fresh.items()} == {
@@ -66,6 +67,8 @@ def test_the_card_gives_the_registered_figures():
     card = (ROOT / "datasets/digit_models.md").read_text(encoding="utf-8")
     registry = json.loads((ROOT / "inferkit/bundled/registry.json").read_text(encoding="utf-8"))
     for name, entry in registry.items():
+        if not name.startswith("digits-"):
+            continue  # other cards give these
         row = next(line for line in card.splitlines() if line.startswith(f"| `{name}` |"))
         cells = [cell.strip() for cell in row.split("|")[2:5]]
         assert cells == [f"{entry['n_parameters']:,}", f"{entry['bytes']:,}", f"{100 * entry['accuracy']:.1f} %"]

@@ -206,7 +206,8 @@ class _Terminal(io.StringIO):
 
 def test_progress_is_one_line_that_goes_away(monkeypatch, capsys):
     terminal = _Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.delenv("INFERKIT_PROGRESS", raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
     train(mlp((4,), 4, random_state=0), *_task(), epochs=2, random_state=0)
     first, second, blank, end = terminal.getvalue().split("\r")[1:]
     assert first.startswith("epoch 1 of 2 ██████████░░░░░░░░░░ loss ")
@@ -215,14 +216,14 @@ def test_progress_is_one_line_that_goes_away(monkeypatch, capsys):
     assert blank.strip() == end == ""
     assert len(blank) >= len(second.rstrip())
     assert "\n" not in terminal.getvalue()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().out == ""
 
 
 def test_progress_is_silent_when_unwanted_or_unwatched(monkeypatch, capfd):
     train(mlp((4,), 4, random_state=0), *_task(), epochs=1)
     assert capfd.readouterr() == ("", "")
     terminal = _Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     train(mlp((4,), 4, random_state=0), *_task(), epochs=1, progress=False)
     assert terminal.getvalue() == ""
 

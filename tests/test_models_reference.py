@@ -9,10 +9,10 @@ import pytest
 
 from inferkit import InputError, ModelFileError
 from inferkit._base import bundled, sha256
-from inferkit.datasets import split_digits
+from inferkit.datasets import load_signs, split_digits
 from inferkit.models import LiteRTModel, _reference, list_reference, load_reference
 
-NAMES = ["digits-mlp", "digits-cnn", "digits-cnn-int8", "digits-mobilenet"]
+NAMES = ["digits-mlp", "digits-cnn", "digits-cnn-int8", "digits-mobilenet", "signs-cnn"]
 PAIRS = [(record.name, fmt) for record in list_reference() for fmt in record.formats]
 KERAS_NAMES = [name for name, fmt in PAIRS if fmt == "keras"]
 
@@ -36,12 +36,21 @@ def test_the_registry_names_the_models_and_their_files():
     assert [record.name for record in list_reference()] == NAMES
     registry = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
     files = [part for entry in registry.values() for part in (entry, entry.get("keras")) if part]
-    assert len(files) == 7
+    assert len(files) == 10  # seven of digits, two of signs, the pictures of signs
     for part in files:
         content = bundled(part["file"]).read_bytes()
         assert (len(content), sha256(content)) == (part["bytes"], part["sha256"])
     carried = {p.name for p in Path(bundled("registry.json")).parent.iterdir()}
     assert carried == {"registry.json", *(part["file"] for part in files)}
+
+
+def unseen(name):
+    """Return what a model was not trained on, as it takes it."""
+    if name.startswith("signs-"):
+        signs = load_signs()
+        return signs.images / np.float32(255), signs.target
+    _, X, _, y = split_digits()
+    return X / np.float32(16), y
 
 
 def test_records_are_frozen():
@@ -51,10 +60,10 @@ def test_records_are_frozen():
 
 @pytest.mark.parametrize("record", list_reference(), ids=lambda r: r.name)
 def test_the_registered_accuracy_is_what_the_file_reaches(record):
-    _, X, _, y = split_digits()
+    X, y = unseen(record.name)
     model = load_reference(record.name)
     assert isinstance(model, LiteRTModel)
-    right = model(X / np.float32(16)).argmax(axis=1) == y
+    right = model(X).argmax(axis=1) == y
     assert right.mean() == pytest.approx(record.accuracy, abs=1.5 / len(y))  # int8 kernels may differ on one
     assert model.size_bytes == record.size_bytes
 
@@ -70,7 +79,7 @@ def test_the_models_are_small_and_good():
 
 @pytest.mark.parametrize("name", KERAS_NAMES)
 def test_both_formats_answer_alike(name):
-    X = split_digits()[1][:100] / np.float32(16)
+    X = unseen(name)[0][:100]
     np.testing.assert_allclose(load_reference(name)(X), np.asarray(load_reference(name, "keras")(X)), atol=1e-4)
 
 

@@ -659,3 +659,10 @@ def test_a_model_for_one_row_with_two_outputs_takes_many(published):
     }
     face, nothing = both["classificators"].max(axis=(1, 2))
     assert face > 0 > nothing  # logits: above a half, and below
+
+
+@pytest.mark.parametrize(("low", "high", "value"), [(-262144.4921875, None, -262144.5), (None, 16777217.5, 16777218.0)])
+def test_a_limit_that_the_type_does_not_have_is_a_limit_all_the_same(low, high, value):
+    spec = ArraySpec((1,), "float32", low=low, high=high)
+    with pytest.raises(InputError, match="got"):
+        spec.check(np.array([[value]], np.float32))

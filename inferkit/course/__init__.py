@@ -16,26 +16,33 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+from ..benchmark import ChildError, ChildResult, run_in_child  # noqa: E402
 from ._check import Verdict, check, checks  # noqa: E402
 from ._faults import break_it, name_the_fault, pictures_of_nothing  # noqa: E402
 from ._guess import Beside, Guess, guess, plain_number  # noqa: E402
-from ._memory import ChildError, ChildResult, run_in_child  # noqa: E402
+from ._picker import FaultPicker, Outcome, fault_picker  # noqa: E402
 from ._quiz import Quiz, quiz  # noqa: E402
+from ._sampler import Sampler, sampler  # noqa: E402
 
 __all__ = [
     "Beside",
     "ChildError",
     "ChildResult",
+    "FaultPicker",
     "Guess",
+    "Outcome",
     "Quiz",
+    "Sampler",
     "Verdict",
     "break_it",
     "check",
     "checks",
+    "fault_picker",
     "guess",
     "name_the_fault",
     "pictures_of_nothing",
     "plain_number",
     "quiz",
     "run_in_child",
+    "sampler",
 ]

@@ -8,9 +8,10 @@
 | damson | transposed | rows and columns change places between two libraries |
 | elder | grey levels lost | pictures stored as whole numbers after they were scaled to 0..1 |
 | fir | labels sorted | a folder for each class, read in alphabetical order |
+| gorse | channels swapped | one library gives red, green, blue, and another one blue, green, red |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
@@ -34,14 +35,14 @@ def break_it(predictor: Predictor, fault: str) -> Predictor:
     predictor : Predictor
         It stays as it is.
     fault : str
-        A code name: 'amber', 'birch', 'cedar', 'damson', 'elder' or 'fir'. What each stands for
-        is to be found out.
+        A code name: 'amber', 'birch', 'cedar', 'damson', 'elder', 'fir' or 'gorse'. What each stands
+        for is to be found out.
 
     Returns
     -------
     Predictor
         It answers every picture, without an error. It can be saved where the given one can,
-        'damson' apart.
+        'damson' and 'gorse' apart.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def name_the_fault(fault: str, suspicion: str | EllipsisType) -> Verdict:
         The code name given to `break_it`.
     suspicion : str
         One of 'labels shifted', 'labels sorted', 'scale forgotten', 'inverted', 'transposed',
-        'grey levels lost'.
+        'grey levels lost', 'channels swapped'.
 
     Returns
     -------
@@ -174,6 +175,36 @@ class _Fault:
     hint: str
 
 
+def with_faults(predictor: Predictor, names: Iterable[str]) -> Predictor:
+    """Return a predictor with several faults at once, called by their names, whatever their order.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        It stays as it is.
+    names : iterable of str
+        Such as 'inverted'; none leaves the predictor whole.
+
+    Returns
+    -------
+    Predictor
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or the predictor has no part in which that fault could hide.
+    """
+    wanted = set(names)
+    if unknown := wanted - set(FAULT_NAMES):
+        raise InputError(f"faults: expected some of {', '.join(map(repr, FAULT_NAMES))}, got {sorted(unknown)}")
+    # 'grey levels lost' looks for the scale that 'scale forgotten' takes away, so that one comes last.
+    order = sorted(_FAULTS, key=lambda code: code == "birch")
+    for code in order:
+        if _FAULTS[code].name in wanted:
+            predictor = break_it(predictor, code)
+    return predictor
+
+
 def _known(fault: str) -> _Fault:
     if not isinstance(fault, str) or fault not in _FAULTS:
         raise InputError(f"fault: expected one of {', '.join(map(repr, _FAULTS))}, got {fault!r}")
@@ -237,9 +268,21 @@ def _transpose(predictor: Predictor) -> dict[str, Any]:
     return {"preprocess": (transposed, *predictor.preprocess)}
 
 
+def _swap_channels(predictor: Predictor) -> dict[str, Any]:
+    spec = predictor.signature.input
+    if not isinstance(spec, ArraySpec) or len(spec.shape) != 3 or spec.shape[-1] != 3:
+        raise InputError(f"{predictor.name} takes no pictures (height, width, 3), in which colours could be swapped")
+    return {"preprocess": (channels_swapped, *predictor.preprocess)}
+
+
 def transposed(X: Array) -> Array:
     """Return pictures whose rows and columns have changed places."""
     return np.swapaxes(X, 1, 2)
+
+
+def channels_swapped(X: Array) -> Array:
+    """Return pictures whose red and blue have changed places."""
+    return X[..., ::-1]
 
 
 _FAULTS = {
@@ -261,7 +304,7 @@ _FAULTS = {
     "damson": _Fault(
         "transposed",
         _transpose,
-        "Which digits does it still read well? What do their shapes share?",
+        "Which classes does it still read well? What do their shapes share?",
     ),
     "elder": _Fault(
         "grey levels lost",
@@ -271,6 +314,12 @@ _FAULTS = {
     "fir": _Fault(
         "labels sorted",
         _sort_labels,
-        "Count which answer each digit gets. Is it always the same wrong one?",
+        "Count which answer each class gets. Is it always the same wrong one?",
+    ),
+    "gorse": _Fault(
+        "channels swapped",
+        _swap_channels,
+        "Draw the picture that reaches the model: trace(X) keeps it. What colour is the sky?",
     ),
 }
+FAULT_NAMES = tuple(fault.name for fault in _FAULTS.values())

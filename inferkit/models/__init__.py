@@ -2,7 +2,7 @@
 
 >>> from inferkit import models
 >>> [record.name for record in models.list_reference()]
-['digits-mlp', 'digits-cnn', 'digits-cnn-int8', 'digits-mobilenet']
+['digits-mlp', 'digits-cnn', 'digits-cnn-int8', 'digits-mobilenet', 'signs-cnn']
 
 Nothing here imports a framework before the call that needs it.
 """

@@ -32,8 +32,8 @@ class ReferenceModel:
     n_parameters : int
         Numbers in the network that training sets, and the averages of batch normalisation.
     accuracy : float
-        Share of right answers of the ``.tflite`` file on the test part of
-        :func:`inferkit.datasets.split_digits`, which it was not trained on.
+        Share of right answers of the ``.tflite`` file on rows that it was not trained on: the test part of
+        :func:`inferkit.datasets.split_digits`, or all of :func:`inferkit.datasets.load_signs`.
     random_state : int
         Seed of its training.
     """
@@ -68,6 +68,7 @@ def list_reference() -> list[ReferenceModel]:
     digits-cnn litert keras
     digits-cnn-int8 litert
     digits-mobilenet litert keras
+    signs-cnn litert keras
     """
     return [_record(name, entry) for name, entry in _registry().items()]
 
@@ -89,7 +90,8 @@ def load_reference(name: str, format: Literal["litert", "keras"] = "litert", *, 
     Returns
     -------
     LiteRTModel or keras.Model
-        Takes (n, 8, 8) float32, ink scaled to 0..1, and gives (n, 10) probabilities.
+        Takes float32 scaled to 0..1 and gives probabilities: the digit models from (n, 8, 8) ink to (n, 10), the
+        sign models from (n, 32, 32, 3) light to (n, 12).
 
     Raises
     ------
@@ -156,7 +158,7 @@ def _record(name: str, entry: dict[str, Any]) -> ReferenceModel:
 
 def _registry() -> dict[str, dict[str, Any]]:
     try:
-        models: dict[str, dict[str, Any]] = json.loads(bundled("registry.json").read_bytes())
+        entries: dict[str, dict[str, Any]] = json.loads(bundled("registry.json").read_bytes())
+        return {name: entry for name, entry in entries.items() if entry.get("kind", "model") == "model"}
     except (FileNotFoundError, ValueError) as error:
         raise ModelFileError(f"registry.json is missing or damaged ({error}); install inferkit again") from error
-    return models

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._base import InputError, generator, require
+from .._base import InputError, ProgressLine, generator, require
 from ._keras import import_keras
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def train(
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, default 1e-3
         Step size of Adam.
     progress : bool, default True
-        Show one line that is rewritten after each epoch, in a terminal or a notebook only.
+        Show one line that is rewritten after each epoch, in a terminal (on standard error) or a notebook only.
 
     Returns
     -------
@@ -174,7 +173,7 @@ def train(
     adam = import_keras().optimizers.Adam(learning_rate)
     model.compile(optimizer=adam, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     records: list[dict[str, float]] = []
-    with _Line(progress) as line:
+    with ProgressLine(progress) as line:
         for _ in range(epochs):
             records.append(_one_epoch(model, rows, rng.permutation(len(rows[0])), batch_size, unseen))
             line.show(_progress(records, epochs))
@@ -227,30 +226,3 @@ def _progress(records: list[dict[str, float]], epochs: int) -> str:
     return (
         f"epoch {done} of {epochs} {bar:░<20} loss {last['loss']:.3f} accuracy {last['accuracy']:.3f} {left:.0f} s left"
     )
-
-
-class _Line:
-    """A line on stdout that is rewritten, and taken away at the end. Silent where nobody watches."""
-
-    def __init__(self, wanted: bool) -> None:
-        self._on = wanted and _is_watched(sys.stdout)
-        self._width = 0
-
-    def __enter__(self) -> _Line:
-        return self
-
-    def show(self, text: str) -> None:
-        if self._on:
-            sys.stdout.write("\r" + text.ljust(self._width))
-            sys.stdout.flush()
-            self._width = len(text)
-
-    def __exit__(self, *_: object) -> None:
-        if self._width:
-            sys.stdout.write("\r" + " " * self._width + "\r")
-            sys.stdout.flush()
-
-
-def _is_watched(stream: Any) -> bool:
-    """Tell whether a stream is a terminal or a notebook's output."""
-    return type(stream).__module__.startswith("ipykernel") or stream.isatty()

@@ -116,7 +116,8 @@ class ArraySpec:
     def _check_values(self, array: Array) -> None:
         if array.dtype.kind not in "fiu" or not array.size or self._is_in_range(array):
             return
-        bad = ~np.isfinite(array) | (array < self._low) | (array > self._high)
+        wide = array.astype(np.float64)  # a limit that float32 does not have must not be rounded to one that it has
+        bad = ~np.isfinite(wide) | (wide < self._low) | (wide > self._high)
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InputError(
             f"expected {_range_words(self.low, self.high, self.unit)}, got {array[where]:g} at index {where}"

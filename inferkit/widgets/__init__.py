@@ -8,15 +8,24 @@ from inferkit._base import require
 from ._answers import Answer
 
 if TYPE_CHECKING:
+    from ._live import LivePredictor as LivePredictor
     from ._pad import DigitPad as DigitPad
+    from ._race import RuntimeRace as RuntimeRace
+    from ._reading import LiveAnswer as LiveAnswer
+    from ._reading import Reading as Reading
 
-__all__ = ["Answer", "DigitPad"]
+_ANSWERS = {"LiveAnswer": "_reading", "Reading": "_reading"}
+# Their base class comes with an extra, so they are made on first use.
+_WIDGETS = {"DigitPad": "_pad", "LivePredictor": "_live", "RuntimeRace": "_race"}
+__all__ = ["Answer", "DigitPad", "LiveAnswer", "LivePredictor", "Reading", "RuntimeRace"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "DigitPad":  # its base class comes with an extra, so it is made on first use
+    if name in _WIDGETS:
         require("anywidget", extra="notebooks")
-        return import_module(f"{__name__}._pad").DigitPad
+    found = {**_WIDGETS, **_ANSWERS}.get(name)
+    if found is not None:
+        return getattr(import_module(f"{__name__}.{found}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

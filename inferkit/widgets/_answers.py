@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inferkit._base import InputError
 
 Clock = Callable[[], float]
+Checked = TypeVar("Checked")
 
 FAST_S = 0.002  # a call below this is repeated, for a single short time is mostly the timer's and the scheduler's
 REPEATS = 5
@@ -96,23 +97,80 @@ def ask(name: str, predictor: Any, picture: NDArray[np.float32], *, clock: Clock
     """
     labels = labels_of(predictor)
     try:
-        first, seconds = _timed(predictor, picture, clock)
-        probabilities = _checked(first, labels)
-        times = [seconds]
-        if seconds < FAST_S:
-            times += [_timed(predictor, picture, clock)[1] for _ in range(REPEATS - 1)]
+        probabilities, seconds, calls = timed(
+            lambda rows: predictor.predict_proba(rows),
+            lambda: _rows(predictor, picture),
+            check=lambda output: _checked(output, labels),
+            clock=clock,
+        )
     except Exception as error:  # whatever it is, the reader wants to see it in the pad and go on drawing
-        message = f"{type(error).__name__}: {error}"
-        return Answer(name, labels or tuple(range(10)), error=message[:LONGEST_MESSAGE])
+        return Answer(name, labels or tuple(range(10)), error=in_words(error))
     labels = labels or tuple(range(len(probabilities)))
-    return Answer(name, labels, probabilities, time_us=median(times) * 1e6, calls=len(times))
+    return Answer(name, labels, probabilities, time_us=seconds * 1e6, calls=calls)
 
 
-def _timed(predictor: Any, picture: NDArray[np.float32], clock: Clock) -> tuple[Any, float]:
-    rows = _rows(predictor, picture)
+def timed(
+    call: Callable[[Any], Any], argument: Callable[[], Any], *, check: Callable[[Any], Checked], clock: Clock
+) -> tuple[Checked, float, int]:
+    """Call a function and time it: once, or five times if once takes less than 2 ms.
+
+    Parameters
+    ----------
+    call : callable
+        What is timed.
+    argument : callable
+        Makes what `call` is given, anew for each call and outside of its time.
+    check : callable
+        Reads the first output, or raises; then there is no second call.
+    clock : callable
+        Returns seconds.
+
+    Returns
+    -------
+    checked : object
+        What `check` returned.
+    seconds : float
+        Median time of a call.
+    calls : int
+        How many there were.
+
+    Examples
+    --------
+    >>> ticks = iter([0.0, 0.5])
+    >>> timed(abs, lambda: -3, check=float, clock=lambda: next(ticks))
+    (3.0, 0.5, 1)
+    """
+    first, seconds = _once(call, argument(), clock)
+    checked = check(first)
+    times = [seconds]
+    if seconds < FAST_S:
+        times += [_once(call, argument(), clock)[1] for _ in range(REPEATS - 1)]
+    return checked, median(times), len(times)
+
+
+def _once(call: Callable[[Any], Any], argument: Any, clock: Clock) -> tuple[Any, float]:
     start = clock()
-    output = predictor.predict_proba(rows)
+    output = call(argument)
     return output, clock() - start
+
+
+def in_words(error: BaseException) -> str:
+    """Return an error's kind and message, cut to what a widget has room for.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> in_words(ValueError("no such digit"))
+    'ValueError: no such digit'
+    """
+    return f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]
 
 
 def _rows(predictor: Any, picture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -283,3 +283,76 @@ class Pad:
     def status(self) -> str:
         """Return what the pad last said to a screen reader."""
         return self.root.get_by_role("status").inner_text()
+
+
+# ---- The live predictor and the race ----
+
+
+class Live:
+    """A `LivePredictor` in a page, as a person meets it."""
+
+    def __init__(self, page: Page, index: int = 0) -> None:
+        self.page = page
+        self.root: Locator = page.locator(".inferkit-live").nth(index)
+        self.root.wait_for()
+        self.root.scroll_into_view_if_needed()
+
+    def control(self, name: str) -> Locator:
+        """Return the control that a label names, as a screen reader finds it."""
+        return self.root.get_by_label(name)
+
+    def settle(self) -> None:
+        """Wait until the answer is to what the controls show."""
+        self.page.wait_for_timeout(50)
+        expect(self.root).to_have_attribute("data-settled", "true", timeout=20_000)
+
+    def card(self, output: str | None = None) -> Locator:
+        """Return an output's part of the widget; the first one's without a name."""
+        return (
+            self.root.get_by_role("group", name=output, exact=True) if output else self.root.locator(".ik-card").first
+        )
+
+    def answer(self, output: str | None = None) -> str:
+        """Return what stands in an output's card."""
+        return self.card(output).locator(".ik-answer").inner_text()
+
+    def probabilities(self, output: str | None = None) -> dict[str, str]:
+        """Return an output's probabilities by label, as a screen reader finds them."""
+        text = self.card(output).locator(".ik-bars").get_attribute("aria-label") or ""
+        return dict(part.rsplit(": ", 1) for part in text.split(", "))
+
+    def failure(self) -> str:
+        """Return the error on show; empty if there is none."""
+        return self.root.locator(".ik-failure").inner_text() if self.root.locator(".ik-failure").is_visible() else ""
+
+    def status(self) -> str:
+        """Return what the widget last said to a screen reader."""
+        return self.root.get_by_role("status").inner_text()
+
+
+class Race:
+    """A `RuntimeRace` in a page, as a person meets it."""
+
+    def __init__(self, page: Page, index: int = 0) -> None:
+        self.page = page
+        self.root: Locator = page.locator(".inferkit-race").nth(index)
+        self.root.wait_for()
+        self.root.scroll_into_view_if_needed()
+        self.button = self.root.get_by_role("button")
+
+    def wait_for(self, state: str) -> None:
+        """Wait until it is ``measuring``, ``stopped`` or ``done``."""
+        expect(self.root).to_have_attribute("data-state", state, timeout=60_000)
+
+    def runner(self, name: str) -> Locator:
+        """Return one runtime's part of the race."""
+        return self.root.get_by_role("group", name=name, exact=True)
+
+    def text(self, name: str, part: str) -> str:
+        """Return what stands in a part of a runtime: ``value``, ``sure``, ``times``, ``note``."""
+        return self.runner(name).locator(f".ik-{part}").inner_text()
+
+    def bar(self, name: str) -> float | None:
+        """Return a bar's length as a share of the axis; None if it is not drawn."""
+        bar = self.runner(name).locator(".ik-bar")
+        return float(bar.evaluate("(e) => parseFloat(e.style.width)")) / 100 if bar.is_visible() else None

@@ -107,7 +107,7 @@ def test_the_plan_knows_who_trains(tmp_path):
     (tmp_path / "src" / "exercises").mkdir(parents=True)
     source = tmp_path / "src" / "01_one.py"
     source.write_text("# %%\nmodels.train(network)\n")
-    (tmp_path / "src" / "exercises" / "01_one.py").write_text("# %%\n1\n")
+    (tmp_path / "src" / "exercises" / "01_one.py").write_text('# %%\n"the train brings keras"\n')
     assert run.plan([source], Path("built")) == [
         (Path("built/01_one.ipynb"), "01_one.ipynb", run.BUDGET_MB),
         (Path("built/solutions/01_one.ipynb"), "solutions/01_one.ipynb", run.BUDGET_LITERT_MB),
@@ -118,3 +118,10 @@ def test_nothing_built_is_an_error(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(run, "plan", lambda sources: [(tmp_path / "01.ipynb", "01.ipynb", 1)])
     assert run.main([]) == 1
     assert "not built: 01.ipynb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["import keras", "from tensorflow import function", "save_litert(a, b)", "    import tensorflow as tf"]
+)
+def test_what_loads_tensorflow_counts_as_training(line):
+    assert run._TRAINS.search(f"# %%\n{line}\n")

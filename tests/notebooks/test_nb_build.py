@@ -9,6 +9,7 @@ import pytest
 
 from notebooks import build
 from notebooks.kernel import NotebookError, execute, kernel_env
+from notebooks.links import colab_cell, read_links
 from notebooks.source import from_text
 
 LESSON = """# %% [markdown] tags=["slide", "title"]
@@ -67,20 +68,27 @@ def test_what_is_built(built):
     lesson, exercise, solved = (
         nbformat.read(built / folder / "01_one.ipynb", nbformat.NO_CONVERT) for folder in ("", "exercises", "solutions")
     )
-    assert lesson.cells[1].outputs[0].text == "[] 1\n"
-    assert [cell.execution_count for cell in lesson.cells if cell.cell_type == "code"] == [1, 2, 3]
-    assert list(lesson.cells[3].outputs[0].data) == ["text/plain"]
+    assert lesson.cells[2].outputs[0].text == "[] 1\n"
+    assert [cell.execution_count for cell in lesson.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert list(lesson.cells[4].outputs[0].data) == ["text/plain"]
     assert (exercise.cells[0].source, exercise.cells[0].outputs) == ("# Your code here: one\nx = ...\nprint(x)", [])
     assert exercise.cells[0].execution_count is None
     assert (solved.cells[0].source, solved.cells[0].outputs[0].text) == ("x = 1\nprint(x)", "1\n")
     for notebook in (lesson, exercise, solved):
         nbformat.validate(notebook)
+        assert notebook.cells[1] == {**colab_cell(read_links()), **ran(notebook.cells[1])}
+
+
+def ran(cell):
+    """Return that a cell was executed, if at all, and gave nothing."""
+    assert cell.outputs == []
+    return {"execution_count": cell.execution_count}
 
 
 def test_no_times_no_widget_state(built):
     content = json.loads((built / "01_one.ipynb").read_text())
     assert set(content["metadata"]) == {"kernelspec", "language_info"}
-    assert all(set(cell["metadata"]) <= {"tags", "slideshow"} for cell in content["cells"])
+    assert all(set(cell["metadata"]) <= {"tags", "slideshow"} for cell in content["cells"][2:])
 
 
 def test_the_same_source_gives_the_same_bytes(built, copied):
@@ -100,11 +108,12 @@ def test_what_is_up_to_date_passes(built):
 @pytest.mark.parametrize(
     ("what", "alter", "complaint"),
     [
-        ("source", lambda nb: nb.cells[1].update(source="1"), "01_one.ipynb, cell 2 .*: its source is '1'"),
-        ("id", lambda nb: nb.cells[1].update(id="other"), "cell 2 .*: its id is 'other'"),
-        ("tags", lambda nb: nb.cells[1].metadata.update(tags=["measured"]), "cell 2 .*: its metadata is .*measured"),
+        ("source", lambda nb: nb.cells[2].update(source="1"), "01_one.ipynb, cell 3 .*: its source is '1'"),
+        ("id", lambda nb: nb.cells[2].update(id="other"), "cell 3 .*: its id is 'other'"),
+        ("tags", lambda nb: nb.cells[2].metadata.update(tags=["measured"]), "cell 3 .*: its metadata is .*measured"),
         ("slides", lambda nb: nb.cells[0].metadata.pop("slideshow"), "cell 1 .*: its metadata is"),
         ("type", lambda nb: nb.cells[0].update(cell_type="raw"), "cell 1 .*: its cell_type is 'raw'"),
+        ("the cell for Colab", lambda nb: nb.cells.pop(1), "the number of its cells"),
         ("a cell less", lambda nb: nb.cells.pop(), "the number of its cells"),
         ("metadata", lambda nb: nb.metadata.update(x=1), "the notebook's own metadata"),
     ],
@@ -115,7 +124,7 @@ def test_what_is_out_of_date_is_named(copied, what, alter, complaint):
 
 
 def test_outputs_are_not_its_business(copied):
-    change(copied / "01_one.ipynb", lambda nb: nb.cells[1].update(outputs=[]))
+    change(copied / "01_one.ipynb", lambda nb: nb.cells[2].update(outputs=[]))
     assert check(copied) == []
 
 
@@ -134,7 +143,7 @@ def test_what_is_missing_or_has_no_source_is_named(copied):
 def test_a_failed_build_leaves_the_old_notebook(copied):
     before = (copied / "01_one.ipynb").read_bytes()
     (copied / "src" / "01_one.py").write_text(LESSON + "\n# %%\n1 / 0\n")
-    with pytest.raises(NotebookError, match=r"01_one\.ipynb, cell \[4\] \(1 / 0\): [\s\S]*ZeroDivisionError"):
+    with pytest.raises(NotebookError, match=r"01_one\.ipynb, cell \[5\] \(1 / 0\): [\s\S]*ZeroDivisionError"):
         build.build(copied / "src" / "01_one.py", copied)
     assert (copied / "01_one.ipynb").read_bytes() == before
     assert not list(copied.glob(".*"))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferkit import InputError
-from inferkit.course import ChildError, _child, run_in_child
+from inferkit.benchmark import ChildError, _child, run_in_child
 
 MIB = 1 << 20
 
@@ -223,7 +223,7 @@ def test_open_files_do_not_pile_up() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="a process of Windows has no SIGKILL")
 def test_a_kernel_that_is_killed_takes_the_job_with_it(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    code = f"from inferkit.course import run_in_child; run_in_child({SLEEPER!r}, timeout_s=200)"
+    code = f"from inferkit.benchmark import run_in_child; run_in_child({SLEEPER!r}, timeout_s=200)"
     kernel = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"NOTE": str(note)})
     try:
         wait_for(note.exists)
