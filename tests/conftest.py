@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from tests.machine import mirror_path
 
+# A shell lets its background jobs ignore interrupts; what is tested here must not inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["INFERKIT_LEDGER"] = ":memory:"  # never the one of whoever runs the tests
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,7 +1,8 @@
 """MLPerf's LoadGen as an oracle: both ask the same service of 8 ms and more, and must find the same.
 
 They take turns for some rounds, and of each the least is compared: whatever else runs on the
-machine can make a figure larger, never smaller. Where others keep every core busy all the time,
+machine can make a figure larger, never smaller. Where the least of them still disagree, as many rounds are added,
+twice at most: a disturbance may pass, an error in the measuring stays. Where others keep every core busy all the time,
 not even the least is undisturbed; then a disagreement is reported as not checked.
 """
 
@@ -20,6 +21,7 @@ from tests import services
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 4
+ATTEMPTS = 3
 N = {"single_stream": 66, "multi_stream": 66, "server": 66, "offline": 992}  # a p90 needs 64
 # 992 rows are 31 batches: p50 and p90 lie inside a batch, not between two.
 QPS = 40.0  # the service is busy for a third of the time, so queries do wait
@@ -50,10 +52,16 @@ def found(request):
     asked = {"scenario": request.param, "n": N[request.param], "rounds": ROUNDS}
     asked |= {"qps": QPS} if request.param == "server" else {}
     command = [sys.executable, "-m", "tests.services", json.dumps(asked)]
+    rounds = []
     with busy_watch() as watch:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return *zip(*json.loads(done.stdout), strict=True), watch.words
+        for _ in range(ATTEMPTS):
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+            assert done.returncode == 0, done.stderr
+            rounds += json.loads(done.stdout)
+            theirs, ours, slower = zip(*rounds, strict=True)
+            if not disagreements(ours, theirs):
+                break
+    return theirs, ours, slower, watch.words
 
 
 @pytest.mark.slow

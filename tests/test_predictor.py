@@ -666,3 +666,10 @@ def test_a_limit_that_the_type_does_not_have_is_a_limit_all_the_same(low, high, 
     spec = ArraySpec((1,), "float32", low=low, high=high)
     with pytest.raises(InputError, match="got"):
         spec.check(np.array([[value]], np.float32))
+
+
+@pytest.mark.parametrize("n", [255, 256, 257, 513])
+def test_many_rows_are_answered_part_by_part_and_all_the_same(n):
+    reader = digit_reader()
+    X = np.resize(load_digits().images, (n, 8, 8))
+    assert np.array_equal(reader.predict_proba(X), reader.backend.model(X / np.float32(16)))

@@ -1,19 +1,24 @@
 """Lesson 03 as a student meets it, and as slides: real JupyterLab, real kernel, real browser."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import axe_report, count_cells, hide_side_panel, open_notebook, run_all, run_code, use_theme, wait_until_run
+from lessons import (
+    OpenPage,
+    alternative_texts,
+    cell_with,
+    opened,
+    presented,
+    run_cells_with,
+    scroll_to,
+    shoot,
+    show_slide,
+    slide_with,
+    slides_that_overflow,
+)
+from pages import axe_report, count_cells, run_code, use_theme
 from playwright.sync_api import Locator, Page, expect
-from server import running_lab
-from test_lesson_01_live import BUILT, cell_with, go_to, scroll_to, shoot, slides
-
-from notebooks import lab as launcher
-
-OpenPage = Callable[..., AbstractContextManager[Page]]
 
 LESSON = "03_measuring_honestly.ipynb"
 PLAY = "course.sampler(everything"
@@ -21,16 +26,9 @@ PLAY = "course.sampler(everything"
 
 @pytest.fixture(scope="module")
 def lesson(open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Open a copy of the lesson and run all its cells, with a ledger that nobody keeps."""
-    shutil.copy(BUILT / LESSON, lab.root)
-    with open_page(viewport={"width": 1280, "height": 900}) as page:
-        open_notebook(page, lab, LESSON)
-        hide_side_panel(page)
-        use_theme(page, "JupyterLab Light")  # another test may have left the other
-        run_code(page, "import os; os.environ['INFERKIT_LEDGER'] = ':memory:'")
-        run_all(page)
+    """Give the lesson with all its cells run."""
+    with opened(LESSON, open_page, lab) as page:
         yield page
-    lab.stop_kernels()
 
 
 @pytest.fixture
@@ -42,6 +40,7 @@ def play(lesson: Page) -> Locator:
     slider = widget.get_by_role("slider", name="Size of the sample")
     slider.focus()
     lesson.keyboard.press("Home")
+    expect(widget).to_have_attribute("data-size", "10")  # it may have begun at 100, and must be seen to leave
     for _ in range(6):
         lesson.keyboard.press("ArrowRight")
     expect(widget).to_have_attribute("data-size", "100")
@@ -55,7 +54,7 @@ def drawn(widget: Locator) -> str:
 
 def test_the_slider_by_keyboard_and_the_p99_appears(lesson: Page, play: Locator) -> None:
     assert "p99: needs 662 calls" in drawn(play)
-    assert play.locator(".ik-band").count() == 2
+    expect(play.locator(".ik-band")).to_have_count(2)
     shoot(lesson, "sampler_100")
     for _ in range(6):
         lesson.keyboard.press("ArrowRight")
@@ -123,25 +122,14 @@ def test_a_kept_guess_is_shown_beside_the_measurement_and_on_the_ladder(lesson: 
     widget = lesson.locator(".inferkit-course").first
     widget.get_by_role("button", name="Keep my guess").click()
     expect(widget.get_by_role("status")).to_contain_text("Kept: 1,000 times")
-    for text in ("times.beside(ratio.value)", "guess_us = times.value", "fig = ladder_figure("):
-        scroll_to(lesson, cell_with(lesson, text))
-        lesson.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
-        wait_until_run(lesson)
-        lesson.wait_for_timeout(500)
-        shoot(lesson, f"lesson_03_{text[:5]}")
+    run_cells_with(lesson, "times.beside(ratio.value)", "guess_us = times.value", "fig = ladder_figure(")
     scroll_to(lesson, cell_with(lesson, "times.beside(ratio.value)"))
     expect(lesson.get_by_text("You guessed 1,000 times. This machine measured").first).to_be_attached()
     assert run_code(lesson, "print(round(guess_us / 1000 / found['LiteRT'].p50_ms, 6))").strip() == "1000.0"
 
 
 def test_every_picture_in_the_page_has_alternative_text(lesson: Page) -> None:
-    """The page builds its cells as they come into view, so all are looked at in turn."""
-    alts = set()
-    for index in range(count_cells(lesson)):
-        scroll_to(lesson, index)
-        alts |= set(
-            lesson.locator(".jp-OutputArea-output img").evaluate_all("(all) => all.map((img) => img.alt || 'NONE')")
-        )
+    alts = alternative_texts(lesson)
     assert "NONE" not in alts
     assert len(alts) == 5
     assert any("Keras predict is by far the slowest" in alt for alt in alts)
@@ -152,30 +140,13 @@ def test_every_picture_in_the_page_has_alternative_text(lesson: Page) -> None:
 
 @pytest.fixture(scope="module")
 def lecture(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Present a copy of the lesson as `make lecture` does, and run all its cells."""
-    work = tmp_path_factory.mktemp("work")
-    launcher.sync(work)
-    command = launcher.command(LESSON, [], work, lecture=True)
-    environment = {k: v for k, v in launcher.environment(work).items() if k != "MPLBACKEND"}
-    environment["INFERKIT_LEDGER"] = ":memory:"
-    with (
-        running_lab(command, environment, work, tmp_path_factory.mktemp("log") / "lab.log") as lab,
-        open_page(viewport={"width": 1280, "height": 720}) as page,
-    ):
-        page.goto(f"{lab.url}/lab/tree/{LESSON}?token={lab.token}")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.wait_for_function(
-            "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-        )
-        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        wait_until_run(page)
+    """Give the lesson as `make lecture` presents it, with all its cells run."""
+    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
         yield page
 
 
 def test_the_sampler_lives_on_its_slide(lecture: Page) -> None:
-    (cells,) = [cells for cells in slides(lecture) if cell_with(lecture, PLAY) in cells]
-    go_to(lecture, cells[0])
-    go_to(lecture, cells[-1])
+    show_slide(lecture, slide_with(lecture, PLAY))
     widget = lecture.locator(".inferkit-sampler").first
     widget.get_by_role("slider").focus()
     lecture.keyboard.press("End")
@@ -184,31 +155,4 @@ def test_the_sampler_lives_on_its_slide(lecture: Page) -> None:
 
 def test_no_slide_overflows(lecture: Page) -> None:
     """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
-    too_large = []
-    for number, cells in enumerate(slides(lecture), start=1):
-        go_to(lecture, cells[0])
-        go_to(lecture, cells[-1])
-        seen = lecture.evaluate(
-            """() => {
-              const shown = (e) => e.offsetParent !== null && e.getBoundingClientRect().height > 0;
-              const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
-              const boxes = all(".jp-Notebook .jp-Cell").map((cell) => cell.getBoundingClientRect());
-              const inner = all(".jp-Cell .cm-scroller, .jp-Cell .jp-OutputArea-output");
-              return {
-                cells: boxes.length,
-                top: Math.min(...boxes.map((box) => box.top)),
-                bottom: Math.max(...boxes.map((box) => box.bottom)),
-                right: Math.max(...boxes.map((box) => box.right)),
-                hidden: inner.filter(
-                  (e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1,
-                ).length,
-              };
-            }"""
-        )
-        shoot(lecture, f"slide_{number:02d}")
-        height = seen["bottom"] - seen["top"]
-        print(f"slide {number:2}: {height:4.0f} px high, cells {cells}")
-        assert seen["cells"] == len(cells), f"slide {number} shows other cells than its own"
-        if seen["bottom"] > 720 or seen["right"] > 1280 or seen["top"] < 0 or seen["hidden"]:
-            too_large.append((number, cells, seen))
-    assert too_large == []
+    assert slides_that_overflow(lecture) == []

@@ -1,0 +1,171 @@
+"""A lesson in the browser: opened and run by a student, presented by a lecturer, and what every lesson owes."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pages import count_cells, hide_side_panel, open_notebook, run_all, run_code, use_theme, wait_until_run
+from playwright.sync_api import Page
+from server import running_lab
+
+from notebooks import lab as launcher
+
+OpenPage = Callable[..., AbstractContextManager[Page]]
+
+BUILT = Path(__file__).parents[2] / "notebooks"
+SHOTS = os.environ.get("INFERKIT_SHOTS")
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a screenshot, where somebody wants to look at one."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS, f"{name}.png"))
+
+
+@contextmanager
+def opened(name: str, open_page: OpenPage, lab: Any) -> Iterator[Page]:
+    """Open a copy of a lesson and run all its cells, with a ledger that nobody keeps."""
+    shutil.copy(BUILT / name, lab.root)
+    with open_page(viewport={"width": 1280, "height": 900}) as page:
+        open_notebook(page, lab, name)
+        hide_side_panel(page)
+        use_theme(page, "JupyterLab Light")  # another test may have left the other
+        run_code(page, "import os; os.environ['INFERKIT_LEDGER'] = ':memory:'")
+        run_all(page)
+        yield page
+    lab.stop_kernels()
+
+
+@contextmanager
+def presented(name: str, open_page: OpenPage, folder: Path) -> Iterator[Page]:
+    """Present a copy of a lesson as `make lecture` does, and run all its cells."""
+    work = folder / "work"
+    launcher.sync(work)
+    command = launcher.command(name, [], work, lecture=True)
+    environment = {k: v for k, v in launcher.environment(work).items() if k != "MPLBACKEND"}
+    environment["INFERKIT_LEDGER"] = ":memory:"
+    with (
+        running_lab(command, environment, work, folder / "lab.log") as lab,
+        open_page(viewport={"width": 1280, "height": 720}) as page,
+    ):
+        page.goto(f"{lab.url}/lab/tree/{name}?token={lab.token}")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.wait_for_function(
+            "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        )
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        wait_until_run(page)
+        yield page
+
+
+def scroll_to(page: Page, index: int) -> None:
+    """Make a cell the active one, at the top of the page."""
+    page.evaluate(
+        """async (index) => {
+          const notebook = window.jupyterapp.shell.currentWidget.content;
+          notebook.activeCellIndex = index;
+          await notebook.scrollToItem(index, "start");
+        }""",
+        index,
+    )
+    page.wait_for_timeout(500)
+
+
+def cell_with(page: Page, text: str) -> int:
+    """Return the place of the first cell whose source holds a text."""
+    return int(
+        page.evaluate(
+            """(text) => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+              .findIndex((cell) => cell.sharedModel.source.includes(text))""",
+            text,
+        )
+    )
+
+
+def run_cells_with(page: Page, *texts: str) -> None:
+    """Run again, one by one, the cells whose source holds each text."""
+    for text in texts:
+        scroll_to(page, cell_with(page, text))
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+        wait_until_run(page)
+        page.wait_for_timeout(500)
+        shoot(page, f"lesson_{text[:5]}")
+
+
+def alternative_texts(page: Page) -> set[str]:
+    """Return what every picture in the outputs says instead; "NONE" stands for one that says nothing.
+
+    The page builds its cells as they come into view, so all are looked at in turn.
+    """
+    found: set[str] = set()
+    for index in range(count_cells(page)):
+        scroll_to(page, index)
+        found |= set(
+            page.locator(".jp-OutputArea-output img").evaluate_all("(all) => all.map((img) => img.alt || 'NONE')")
+        )
+    return found
+
+
+# ---- The lecture ----
+
+
+def slides(page: Page) -> list[list[int]]:
+    """Return the cells of each slide, in the order of the talk."""
+    kinds = page.evaluate(
+        """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+          .map((cell) => cell.getMetadata("slideshow")?.slide_type ?? "")"""
+    )
+    found: list[list[int]] = []
+    for index, kind in enumerate(kinds):
+        if kind in ("slide", "subslide"):
+            found.append([index])
+        elif kind not in ("skip", "notes"):
+            found[-1].append(index)
+    return found
+
+
+def show_slide(page: Page, cells: list[int]) -> None:
+    """Go to a slide and bring on all its fragments."""
+    for index in (cells[0], cells[-1]):
+        page.evaluate("(index) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; }", index)
+        page.wait_for_timeout(400)
+
+
+def slide_with(page: Page, text: str) -> list[int]:
+    """Return the cells of the slide on which a text stands in the source."""
+    place = cell_with(page, text)
+    return next(cells for cells in slides(page) if place in cells)
+
+
+_EXTENT = """() => {
+  const shown = (e) => e.offsetParent !== null && e.getBoundingClientRect().height > 0;
+  const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
+  const boxes = all(".jp-Notebook .jp-Cell").map((cell) => cell.getBoundingClientRect());
+  const inner = all(".jp-Cell .cm-scroller, .jp-Cell .jp-OutputArea-output");
+  return {
+    cells: boxes.length,
+    top: Math.min(...boxes.map((box) => box.top)),
+    bottom: Math.max(...boxes.map((box) => box.bottom)),
+    right: Math.max(...boxes.map((box) => box.right)),
+    hidden: inner.filter(
+      (e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1,
+    ).length,
+  };
+}"""
+
+
+def slides_that_overflow(page: Page) -> list[tuple[int, list[int], Any]]:
+    """Return the slides that, with all fragments on show, do not fit 1280 × 720, or in which something scrolls."""
+    too_large = []
+    for number, cells in enumerate(slides(page), start=1):
+        show_slide(page, cells)
+        seen = page.evaluate(_EXTENT)
+        shoot(page, f"slide_{number:02d}")
+        print(f"slide {number:2}: {seen['bottom'] - seen['top']:4.0f} px high, cells {cells}")
+        assert seen["cells"] == len(cells), f"slide {number} shows other cells than its own"
+        if seen["bottom"] > 720 or seen["right"] > 1280 or seen["top"] < 0 or seen["hidden"]:
+            too_large.append((number, cells, seen))
+    return too_large
