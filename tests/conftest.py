@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import mirror_path
+from tests.machine import mirror_path, not_checked
 
 # A shell lets its background jobs ignore interrupts; what is tested here must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,10 +24,7 @@ def published() -> Path:
     """Return the folder of published models and data that this project did not make."""
     folder = mirror_path()
     if folder is None:
-        reason = "NOT CHECKED: published models. Set INFERKIT_MIRROR to a folder that has them"
-        if os.environ.get("INFERKIT_REQUIRE_ALL"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        not_checked("published models. Set INFERKIT_MIRROR to a folder that has them")
     return folder
 
 

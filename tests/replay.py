@@ -33,6 +33,7 @@ from tests.interpreters import ROOT, missing, newest_python
 CAP_MB = 2048
 BUDGET_GB = 2.5
 LESSON = FIRST
+COPY = f"work/{LESSON}"  # where the links lead
 SERVER_SECONDS = 120
 UV = Path(sys.executable).with_name("uv")
 # How a machine reaches its registry is its own affair; all else is as on Binder.
@@ -284,8 +285,8 @@ def check_server(place: Place) -> None:
             with urllib.request.urlopen(f"{address}{path}?token={token}", timeout=30) as answer:
                 return str(answer.read().decode())
 
-        assert json.loads(ask(f"api/contents/work/{LESSON}"))["type"] == "notebook"
-        page = ask(f"lab/tree/work/{LESSON}")
+        assert json.loads(ask(f"api/contents/{COPY}"))["type"] == "notebook"
+        page = ask(f"lab/tree/{COPY}")
         assert "apputils-extension:announcements" in page, "JupyterLab would ask for news"
     print(
         f"{time.monotonic() - began:6.1f} s            the server, through binder/start, until it has shown the lesson"

@@ -132,3 +132,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'preditcor'"):
         _ = inferkit.preditcor
+
+
+def test_what_a_lesson_imports_first_is_light():
+    """SciPy takes a fifth of a second, and only percentiles ask for it."""
+    heavy = "{'scipy', 'sklearn', 'pandas', 'matplotlib', 'tensorflow', 'keras'}"
+    code = f"import sys, inferkit.course, inferkit.benchmark, inferkit.predictor; print({heavy} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"

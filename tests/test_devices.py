@@ -27,6 +27,7 @@ from inferkit.devices import _gpus as gpus
 from inferkit.devices import _limits as limits
 from inferkit.devices import _machine as machines
 from inferkit.devices._busy import Reading, words_between
+from tests.machine import not_checked
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="NOT CHECKED: what Linux shows under /proc and /sys")
@@ -145,7 +146,7 @@ def test_one_core_of_affinity_is_one_core():
 
 def test_the_affinity_of_a_running_process_is_read_anew():
     if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("NOT CHECKED: this system has no affinity to set")
+        not_checked("this system has no affinity to set")
     devices.describe()
     before = os.sched_getaffinity(0)
     try:
@@ -163,10 +164,7 @@ def group(controller, name="outer"):
         folder = above[0] / f"inferkit-{os.getpid()}-{name}"
         folder.mkdir()
     except (IndexError, OSError) as error:
-        reason = f"NOT CHECKED: a real control group for {controller}: it needs Linux and root ({error})"
-        if os.environ.get("INFERKIT_REQUIRE_ALL"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        not_checked(f"a real control group for {controller}: it needs Linux and root ({error})")
     try:
         yield folder
     finally:

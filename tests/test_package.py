@@ -32,7 +32,17 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_carries_what_the_library_needs_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("py.typed", "inferkit.mplstyle", "widgets/pad.js", "widgets/pad.css", "bundled/registry.json"):
+    for needed in (
+        "py.typed",
+        "inferkit.mplstyle",
+        "widgets/pad.js",
+        "widgets/pad.css",
+        "widgets/colours.css",
+        "widgets/live.js",
+        "course/picker.js",
+        "bundled/signs.png",
+        "bundled/registry.json",
+    ):
         assert f"inferkit/{needed}" in names
     tracked = {p.relative_to(ROOT).as_posix() for p in (ROOT / "inferkit").rglob("*") if p.is_file()}
     tracked = {name for name in tracked if "__pycache__" not in name}

@@ -429,8 +429,9 @@ def test_names_in_the_still_picture_are_escaped_and_are_no_mathematics() -> None
 def test_the_view_travels_with_the_package_and_puts_no_text_into_html() -> None:
     folder = files(widgets)
     script, style = (folder.joinpath(name).read_text("utf-8") for name in ("pad.js", "pad.css"))
+    colours = folder.joinpath("colours.css").read_text("utf-8")
     pad = DigitPad(Counts())
-    assert (pad._esm, pad._css) == (script, style)
+    assert (pad._esm, pad._css) == (script, f"{colours}\n{style}")
     assert "export default" in script
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert way not in script

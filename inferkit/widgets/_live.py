@@ -1,7 +1,6 @@
 """Controls made from a predictor's contract, and an answer that follows them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from threading import RLock
 from time import perf_counter
 from typing import Any
@@ -14,11 +13,11 @@ from inferkit.predictor import Signature
 
 from ._answers import Clock
 from ._controls import Values, form_of
+from ._files import joined
 from ._latest import Latest
 from ._reading import LiveAnswer, plain, read_row
 
 PATIENCE_S = 10  # what is slower than this is shown without an answer where no kernel runs
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ class LivePredictor(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's b
     >>> live.close()
     """
 
-    _esm = (_HERE / "parts.js").read_text("utf-8") + (_HERE / "live.js").read_text("utf-8")
-    _css = (_HERE / "parts.css").read_text("utf-8") + (_HERE / "live.css").read_text("utf-8")
+    _esm = joined("parts.js", "live.js")
+    _css = joined("colours.css", "parts.css", "live.css")
     _name = traitlets.Unicode().tag(sync=True)
     _controls = traitlets.List().tag(sync=True)
     _examples = traitlets.List().tag(sync=True)

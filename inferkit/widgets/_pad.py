@@ -1,7 +1,6 @@
 """A pad to draw digits on, which its predictors read while one draws."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from threading import RLock
 from time import perf_counter
 from typing import Any
@@ -16,9 +15,9 @@ from inferkit._base import InputError, answer_while_busy
 from inferkit.datasets import picture_from_drawing
 
 from ._answers import Answer, Clock, ask, labels_of, named
+from ._files import joined
 
 FIELD = 32
-_HERE = Path(__file__).parent
 
 
 class DigitPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base is untyped
@@ -65,8 +64,8 @@ class DigitPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base i
     7
     """
 
-    _esm = _HERE / "pad.js"
-    _css = _HERE / "pad.css"
+    _esm = joined("pad.js")
+    _css = joined("colours.css", "pad.css")
     # traitlets' own Bytes refuses what a browser sends. Nothing is echoed: the browser knows what it drew.
     _ink = CByteMemoryView(bytes(FIELD * FIELD)).tag(sync=True, echo_update=False)
     _asked = traitlets.Int(0).tag(sync=True, echo_update=False)  # the browser's count of its drawings

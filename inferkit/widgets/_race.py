@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 from threading import Event, RLock
 from time import monotonic, perf_counter_ns
 from typing import Any
@@ -18,12 +17,12 @@ from inferkit.benchmark._timing import Clock
 from inferkit.benchmark._timing import seconds as seconds_above_0
 from inferkit.benchmark._words import range_words
 
+from ._files import joined
 from ._latest import Latest
 from ._racing import Race, Runtime, line_up, run
 
 STATED = (50, 90, 99)
 TELL_EVERY_S = 0.25
-_HERE = Path(__file__).parent
 
 
 class RuntimeRace(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base is untyped
@@ -72,8 +71,8 @@ class RuntimeRace(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's bas
     >>> race.close()
     """
 
-    _esm = (_HERE / "parts.js").read_text("utf-8") + (_HERE / "race.js").read_text("utf-8")
-    _css = (_HERE / "parts.css").read_text("utf-8") + (_HERE / "race.css").read_text("utf-8")
+    _esm = joined("parts.js", "race.js")
+    _css = joined("colours.css", "parts.css", "race.css")
     _unit = traitlets.Unicode().tag(sync=True)
     _order = traitlets.Dict().tag(sync=True, echo_update=False)  # what the browser wants: {"serial", "measure"}
     _reply = traitlets.Dict().tag(sync=True)

@@ -356,3 +356,13 @@ class Race:
         """Return a bar's length as a share of the axis; None if it is not drawn."""
         bar = self.runner(name).locator(".ik-bar")
         return float(bar.evaluate("(e) => parseFloat(e.style.width)")) / 100 if bar.is_visible() else None
+
+
+def forget_widgets(notebook: Path) -> None:
+    """Take out of a saved notebook what only a running kernel can show, as GitHub or a mail would."""
+    saved = nbformat.read(notebook, as_version=4)
+    for cell in saved.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    saved.metadata.pop("widgets", None)
+    nbformat.write(saved, notebook)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from pages import (
     Live,
@@ -16,6 +15,7 @@ from pages import (
     axe_report,
     cell_state,
     count_cells,
+    forget_widgets,
     hide_side_panel,
     open_notebook,
     run_all,
@@ -522,11 +522,7 @@ def test_a_saved_notebook_without_widget_state_shows_the_table(open_page: OpenPa
         run_all(page)
         Live(page)
         save_notebook(page)
-    saved = nbformat.read(lab.root / "still_live.ipynb", as_version=4)
-    for output in saved.cells[1].outputs:
-        del output["data"]["application/vnd.jupyter.widget-view+json"]
-    saved.metadata.pop("widgets", None)
-    nbformat.write(saved, lab.root / "still_live.ipynb")
+    forget_widgets(lab.root / "still_live.ipynb")
     with open_page() as page:
         open_notebook(page, lab, "still_live.ipynb")
         table = page.get_by_role("table", name="care, at rest")

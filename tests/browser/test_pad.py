@@ -9,7 +9,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import nbformat
 import pytest
 from pages import (
     DIGITS,
@@ -17,6 +16,7 @@ from pages import (
     axe_report,
     cell_state,
     count_cells,
+    forget_widgets,
     hide_side_panel,
     open_notebook,
     run_all,
@@ -493,11 +493,7 @@ def test_a_saved_notebook_without_widget_state_shows_the_still_picture(open_page
         run_all(page)
         Pad(page)
         save_notebook(page)
-    saved = nbformat.read(lab.root / "still.ipynb", as_version=4)
-    for output in saved.cells[1].outputs:
-        del output["data"]["application/vnd.jupyter.widget-view+json"]
-    saved.metadata.pop("widgets", None)
-    nbformat.write(saved, lab.root / "still.ipynb")
+    forget_widgets(lab.root / "still.ipynb")
     with open_page() as page:
         open_notebook(page, lab, "still.ipynb")
         picture = page.get_by_role("img", name="float32 reads 7")
