@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inferkit import InputError, ModelFileError
 from inferkit._base import bundled
-from inferkit.datasets import _scene, _shapes, _signs, load_signs, make_signs
+from inferkit.datasets import _registered, _scene, _shapes, _signs, load_signs, make_signs
 
 NAMES = load_signs().target_names
 
@@ -66,7 +66,7 @@ def copy(tmp_path, monkeypatch):
             raise FileNotFoundError(f"inferkit carries no file {name!r}")
         return folder / name
 
-    monkeypatch.setattr(_signs, "bundled", read_from_copy)
+    monkeypatch.setattr(_registered, "bundled", read_from_copy)
     return folder
 
 

@@ -36,7 +36,7 @@ def test_the_registry_names_the_models_and_their_files():
     assert [record.name for record in list_reference()] == NAMES
     registry = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
     files = [part for entry in registry.values() for part in (entry, entry.get("keras")) if part]
-    assert len(files) == 10  # seven of digits, two of signs, the pictures of signs
+    assert len(files) == 11  # seven of digits, two of signs, the pictures of signs, the clinics
     for part in files:
         content = bundled(part["file"]).read_bytes()
         assert (len(content), sha256(content)) == (part["bytes"], part["sha256"])

@@ -40,6 +40,7 @@ def test_the_wheel_carries_what_the_library_needs_and_nothing_else(wheel):
         "widgets/colours.css",
         "widgets/live.js",
         "course/picker.js",
+        "bundled/clinics.csv",
         "bundled/signs.png",
         "bundled/registry.json",
     ):

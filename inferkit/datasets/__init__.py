@@ -4,10 +4,10 @@ Every loader gives a :class:`sklearn.utils.Bunch`, a dict whose keys are attribu
 
 ====================  ============================================================================
 ``data``              (n_rows, n_features) array; a data frame if ``as_frame=True``
-``target``            (n_rows,) array, int64 for classes; a series if ``as_frame=True``
+``target``            (n_rows,) array, int64 for classes, float64 for amounts; a series if ``as_frame=True``
 ``frame``             the data frame of both if ``as_frame=True``, else None
 ``feature_names``     list of str, one for each column
-``target_names``      list of str; the name of class ``k`` stands at ``k``
+``target_names``      list of str; the name of class ``k`` stands at ``k``; of an amount, its name alone
 ``units``             dict from feature name to unit: ``"1"`` is a plain ratio or count, and
                       :data:`NOT_STATED` says that the source gives none (we don't invent one)
 ``DESCR``             str, what the data are, as the source tells it
@@ -20,15 +20,18 @@ its memory with ``data``. ``load_*`` never touches the network. ``make_*`` draws
 """
 
 from ._bunch import NOT_STATED
+from ._clinics import load_clinics, make_clinics
 from ._drawing import picture_from_drawing
 from ._signs import load_signs, make_signs
 from ._uci import load_digits, load_tumours, split_digits
 
 __all__ = [
     "NOT_STATED",
+    "load_clinics",
     "load_digits",
     "load_signs",
     "load_tumours",
+    "make_clinics",
     "make_signs",
     "picture_from_drawing",
     "split_digits",

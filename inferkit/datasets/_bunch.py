@@ -19,7 +19,8 @@ def make_bunch(data: NDArray[Any], target: NDArray[Any], **more: Any) -> Bunch:
     """Return a Bunch that meets the contract of this module."""
     from sklearn.utils import Bunch
 
-    return Bunch(data=data, target=target.astype(np.int64), frame=None, **more)
+    kind = np.int64 if target.dtype.kind in "iub" else np.float64
+    return Bunch(data=data, target=target.astype(kind), frame=None, **more)
 
 
 def as_asked(bunch: Bunch, *, return_X_y: bool, as_frame: bool) -> Bunch | tuple[Any, Any]:

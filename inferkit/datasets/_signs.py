@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._base import InputError, ModelFileError, bundled, generator, sha256
+from .._base import InputError, generator
 from ._bunch import as_asked, make_bunch
+from ._registered import registered
 from ._scene import SIDE, pictures
 from ._shapes import SIGNS
 
@@ -98,7 +98,7 @@ def load_signs(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | t
     """
     from PIL import Image  # matplotlib brings it along
 
-    with Image.open(io.BytesIO(_registered(_SHEET))) as sheet:
+    with Image.open(io.BytesIO(registered(_SHEET))) as sheet:
         images = _cut(np.asarray(sheet.convert("RGB")))
     names = [f"{c}_{i}_{j}" for i in range(SIDE) for j in range(SIDE) for c in ("red", "green", "blue")]
     data = images.reshape(len(images), -1)
@@ -146,22 +146,6 @@ def _cut(sheet: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rows = sheet.reshape(-1, SIDE, _COLUMNS, SIDE, 3).transpose(0, 2, 1, 3, 4)
     by_class = rows.reshape(len(SIGN_NAMES), -1, SIDE, SIDE, 3)
     return np.ascontiguousarray(by_class.swapaxes(0, 1)).reshape(-1, SIDE, SIDE, 3)
-
-
-def _registered(name: str) -> bytes:
-    """Return a bundled file's bytes if they are the registered ones."""
-    try:
-        entries: dict[str, dict[str, Any]] = json.loads(bundled("registry.json").read_bytes())
-        expected = next(entry["sha256"] for entry in entries.values() if entry["file"] == name)
-        content = bundled(name).read_bytes()
-    except (FileNotFoundError, ValueError, StopIteration) as error:
-        raise ModelFileError(f"{name}: not there, or not registered ({error}); install inferkit again") from error
-    if sha256(content) != expected:
-        raise ModelFileError(
-            f"{name}: expected SHA-256 {expected[:12]}…, got {sha256(content)[:12]}… ({len(content):,} bytes): "
-            "it was changed or cut short; install inferkit again"
-        )
-    return content
 
 
 _DESCR = """Street signs over a road, drawn by a program
