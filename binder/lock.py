@@ -1,8 +1,9 @@
 """Write the lock files: every version pinned and hashed, no address recorded.
 
 Usage: ``make lock``. Universal locks (Linux, macOS, Windows; Python 3.11 to 3.13). The lock `course`
-takes its versions from the lock `dev`, so that one environment serves both. ``requirements.txt`` is what
-Binder installs: the lock `course` without what Binder's own base brings.
+takes its versions from the lock `dev`, so that one environment serves both. ``requirements.txt`` and
+``tensorflow.txt`` are what Binder installs: the lock `course` without what Binder's own base brings. TensorFlow stands
+alone: a tenth of the environment is its C++ headers, and they leave the image only in the step that brings them.
 """
 
 import re
@@ -18,6 +19,8 @@ UV += ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-fin
 # and the extensions that it brings, were made to fit them.
 BASE = ("jupyterlab", "ipykernel", "ipywidgets")
 HEADER = "# Written by `make lock`: lock-course.txt without JupyterLab, ipykernel, ipywidgets and what they need.\n"
+TENSORFLOW = ("tensorflow", "tensorflow-cpu")
+TENSORFLOW_HEADER = "# Written by `make lock`: TensorFlow of lock-course.txt, for postBuild.\n"
 
 
 def compile_lock(name: str, *what: str) -> None:
@@ -50,6 +53,12 @@ def for_binder(lock: str, brought: set[str]) -> str:
     return HEADER + "--require-hashes\n" + "".join(kept)
 
 
+def tensorflow_alone(lock: str) -> str:
+    """Return TensorFlow's lines of a lock, in the form of requirements for pip."""
+    kept = [text for requirement, text in blocks(lock).items() if name_of(requirement) in TENSORFLOW]
+    return TENSORFLOW_HEADER + "--require-hashes\n" + "".join(kept)
+
+
 def brought_by_base() -> set[str]:
     """Return the names of `BASE` and of all that they need."""
     with tempfile.TemporaryDirectory() as folder:
@@ -68,8 +77,9 @@ def main() -> None:
     compile_lock("gpu", *project, "--extra", "gpu", "--extra", "notebooks")
     compile_names("uv", "uv")
     compile_names("repo2docker", "jupyter-repo2docker")  # for the tests: it says what Binder will do
-    requirements = for_binder((HERE / "lock-course.txt").read_text(), brought_by_base())
-    (HERE / "requirements.txt").write_text(requirements)
+    course = (HERE / "lock-course.txt").read_text()
+    (HERE / "requirements.txt").write_text(for_binder(course, brought_by_base() | set(TENSORFLOW)))
+    (HERE / "tensorflow.txt").write_text(tensorflow_alone(course))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ STEPS = {
     "matplotlib and its list of fonts": "import matplotlib.pyplot",
     "the library, its widgets and its models": "from inferkit import course, predictor, widgets",
     "TensorFlow and Keras": "import keras, tensorflow",
+    "PyMC and ArviZ": "import pymc, arviz",
 }
 
 

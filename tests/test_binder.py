@@ -23,6 +23,7 @@ spec.loader.exec_module(lock)
 
 LOCKS = {name: (HERE / f"lock-{name}.txt").read_text(encoding="utf-8") for name in ("dev", "course", "gpu")}
 REQUIREMENTS = (HERE / "requirements.txt").read_text(encoding="utf-8")
+TENSORFLOW = (HERE / "tensorflow.txt").read_text(encoding="utf-8")
 MACHINES = {
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "Linux on Arm": {
@@ -85,7 +86,9 @@ def test_the_markers_are_of_the_python_and_the_machine_alone():
             assert words <= known, requirement
 
 
-@pytest.mark.parametrize("text", [*LOCKS.values(), REQUIREMENTS], ids=[*LOCKS, "requirements"])
+@pytest.mark.parametrize(
+    "text", [*LOCKS.values(), REQUIREMENTS, TENSORFLOW], ids=[*LOCKS, "requirements", "tensorflow"]
+)
 def test_each_package_has_hashes_and_no_address(text):
     parts = lock.blocks(text)
     assert parts
@@ -125,9 +128,12 @@ def test_what_the_base_brings_is_taken_out_and_nothing_else(packages, data):
 
 
 def test_binder_installs_from_the_lock_of_the_course():
-    course, binder = lock.blocks(LOCKS["course"]), lock.blocks(REQUIREMENTS)
+    course, first, second = (lock.blocks(text) for text in (LOCKS["course"], REQUIREMENTS, TENSORFLOW))
+    assert {lock.name_of(name) for name in second} == {"tensorflow", "tensorflow-cpu"}
+    assert not first.keys() & second.keys()
+    binder = first | second
     assert {name: course.get(name) for name in binder} == binder
-    assert REQUIREMENTS.splitlines()[1] == "--require-hashes"
+    assert REQUIREMENTS.splitlines()[1] == TENSORFLOW.splitlines()[1] == "--require-hashes"
     left = {lock.name_of(name) for name in course.keys() - binder.keys()}
     assert left >= {"jupyterlab", "ipykernel", "ipywidgets", "jupyter-server", "traitlets", "tornado"}
     assert not left & {"numpy", "keras", "tensorflow-cpu", "anywidget", "jupyterlab-deck", "hatchling", "editables"}
