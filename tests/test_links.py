@@ -209,8 +209,8 @@ def test_nothing_that_colab_has_is_made_older():
 
 def test_colab_gets_what_the_course_needs_but_what_it_brings_itself():
     extras = PROJECT["project"]["optional-dependencies"]
-    course, colab = ({Requirement(line).name for line in lines} for lines in (
-        extras["cpu"] + extras["notebooks"], extras["colab"]))  # fmt: skip
+    needed = [line for extra in Requirement(extras["course"][0]).extras for line in extras[extra]]
+    course, colab = ({Requirement(line).name for line in lines} for lines in (needed, extras["colab"]))
     assert course - colab == {"tensorflow-cpu", "ipykernel", "jupyterlab", "jupyterlab-deck"}
     assert colab <= course
 
