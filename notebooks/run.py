@@ -32,9 +32,11 @@ __all__ = ["Outcome", "main", "run_notebook"]
 BUDGET_SECONDS = 90
 BUDGET_MB, BUDGET_LITERT_MB = 1536, 450
 _SAMPLES_PER_SECOND = 10
-# What loads TensorFlow: an import of it, or a call of this library that needs it.
+# What loads TensorFlow or PyMC: an import, or a call of this library that needs it. A compiled posterior needs none.
 _TRAINS = re.compile(
-    r"^\s*(import|from) (keras|tensorflow)\b|\b(import_keras|models\.train|save_litert|to_litert)\(", re.M
+    r"^\s*(import|from) (keras|tensorflow|pymc)\b|\b(import_keras|models\.train|save_litert|to_litert)\("
+    r"|^\s*from inferkit\.bayes import (?!CompiledPosterior\b\s*$)",
+    re.M,
 )
 _LIMIT_SECONDS = 900  # for a notebook; each cell has its own time-out
 

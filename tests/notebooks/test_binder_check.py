@@ -121,7 +121,17 @@ def test_nothing_built_is_an_error(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "line", ["import keras", "from tensorflow import function", "save_litert(a, b)", "    import tensorflow as tf"]
-)
-def test_what_loads_tensorflow_counts_as_training(line):
+    "line",
+    [
+        "import keras", "from tensorflow import function", "save_litert(a, b)", "    import tensorflow as tf",
+        "import pymc as pm", "from inferkit.bayes import sample",
+        "from inferkit.bayes import CompiledPosterior, diagnose",
+    ],
+)  # fmt: skip
+def test_what_loads_tensorflow_or_pymc_counts_as_training(line):
     assert run._TRAINS.search(f"# %%\n{line}\n")
+
+
+@pytest.mark.parametrize("line", ["import kerasless", "from inferkit.bayes import CompiledPosterior", "x = sample(3)"])
+def test_what_answers_alone_does_not(line):
+    assert not run._TRAINS.search(f"# %%\n{line}\n")
