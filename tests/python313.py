@@ -19,7 +19,7 @@ LESSONS = ("01", "02", "03")
 ELSEWHERE = (
     "tests/browser", "tests/notebooks", "tests/test_package.py", "tests/test_readme.py", "tests/test_lab.py",
     "tests/test_links.py", "tests/test_binder.py", "tests/test_bootstrap.py", "tests/test_handwriting.py",
-    "tests/test_make_digit_models.py", "tests/test_make_sign_models.py",
+    "tests/test_make_digit_models.py", "tests/test_make_sign_models.py", "tests/test_make_sign_ensemble.py",
 )  # fmt: skip
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--durations=5"]
 

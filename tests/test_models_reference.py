@@ -13,6 +13,7 @@ from inferkit.datasets import load_signs, split_digits
 from inferkit.models import LiteRTModel, _reference, list_reference, load_reference
 
 NAMES = ["digits-mlp", "digits-cnn", "digits-cnn-int8", "digits-mobilenet", "signs-cnn"]
+NAMES += [f"signs-small-{k}" for k in range(1, 6)]
 PAIRS = [(record.name, fmt) for record in list_reference() for fmt in record.formats]
 KERAS_NAMES = [name for name, fmt in PAIRS if fmt == "keras"]
 
@@ -36,7 +37,7 @@ def test_the_registry_names_the_models_and_their_files():
     assert [record.name for record in list_reference()] == NAMES
     registry = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
     files = [part for entry in registry.values() for part in (entry, entry.get("keras")) if part]
-    assert len(files) == 11  # seven of digits, two of signs, the pictures of signs, the clinics
+    assert len(files) == 17  # seven of digits, two and six of signs, the pictures of signs, the clinics
     for part in files:
         content = bundled(part["file"]).read_bytes()
         assert (len(content), sha256(content)) == (part["bytes"], part["sha256"])

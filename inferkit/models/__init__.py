@@ -1,7 +1,7 @@
 """Reference networks in plain Keras 3, their shipped weights, and the runtime that serves them.
 
 >>> from inferkit import models
->>> [record.name for record in models.list_reference()]
+>>> [record.name for record in models.list_reference()][:5]
 ['digits-mlp', 'digits-cnn', 'digits-cnn-int8', 'digits-mobilenet', 'signs-cnn']
 
 Nothing here imports a framework before the call that needs it.

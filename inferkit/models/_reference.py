@@ -69,6 +69,11 @@ def list_reference() -> list[ReferenceModel]:
     digits-cnn-int8 litert
     digits-mobilenet litert keras
     signs-cnn litert keras
+    signs-small-1 litert keras
+    signs-small-2 litert
+    signs-small-3 litert
+    signs-small-4 litert
+    signs-small-5 litert
     """
     return [_record(name, entry) for name, entry in _registry().items()]
 
