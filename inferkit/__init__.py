@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what an editor sees
+    from . import bayes as bayes
     from . import benchmark as benchmark
     from . import course as course
     from . import datasets as datasets
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # what an editor sees
     from . import models as models
     from . import plots as plots
     from . import predictor as predictor
+    from . import uncertainty as uncertainty
     from . import widgets as widgets
     from ._base import InputError as InputError
     from ._base import MissingExtraError as MissingExtraError
@@ -28,7 +30,9 @@ if TYPE_CHECKING:  # what an editor sees
 
 __version__ = "0.1.0"
 
-_MODULES = ("benchmark", "course", "datasets", "devices", "models", "plots", "predictor", "widgets")
+_MODULES = (
+    "bayes", "benchmark", "course", "datasets", "devices", "models", "plots", "predictor", "uncertainty", "widgets",
+)  # fmt: skip
 _NAMES = {
     "InputError": "_base",
     "Ledger": "benchmark",

@@ -1,16 +1,20 @@
 """Run every check, in order of cost: ``make test``, or ``python -m tests [STAGE ...]``.
 
-The stages are lint, unit, lessons, browser, binder (what Binder will do) and python313 (the newest Python).
+The stages are lint, unit, alone (what measures itself against another program, and so wants a quiet machine), lessons,
+browser, browser-lessons, binder (what Binder will do) and python313 (the newest Python).
 
-Each stage is one tool called as anyone would call it. All stages run even if one fails; the last
-lines say what failed and what could not be checked on this machine, and how to enable it.
+Each stage is one tool called as anyone would call it. Where there are two cores, two stages run side by side, each on
+about one core; what they print comes when they end. All stages run even if one fails; the last lines say what failed
+and what could not be checked on this machine, and how to enable it.
 With ``INFERKIT_REQUIRE_ALL=1`` what cannot be checked is a failure.
 """
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,24 +28,50 @@ STAGES: dict[str, list[list[str]]] = {
         [PYTHON, "-m", "mypy"],
         [str(Path(PYTHON).with_name("lint-imports")), "--no-logo"],
     ],
-    "unit": [[*PYTEST, "--ignore=tests/browser", "tests", "inferkit", "notebooks", "datasets"]],
+    "unit": [[*PYTEST, "-m", "not alone", "--ignore=tests/browser", "tests", "inferkit", "notebooks", "datasets"]],
     "lessons": [[PYTHON, "-m", "notebooks.run"]],
-    "browser": [[*PYTEST, "-s", "tests/browser"]],
     "binder": [[PYTHON, "-m", "tests.replay"]],
     "python313": [[PYTHON, "-m", "tests.python313"]],
+    "browser": [[*PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"]],
+    "browser-lessons": [[*PYTEST, "-s", *map(str, sorted(ROOT.glob("tests/browser/test_lesson_*.py")))]],
+    "alone": [[*PYTEST, "-m", "alone", "--ignore=tests/browser", "tests"]],
 }
+# What runs side by side: two lanes of about the same length, and what comes after them.
+LANES: list[list[list[str]]] = [
+    [["lint"]],
+    [["unit"], ["python313", "binder", "lessons"]],
+    [["browser"], ["browser-lessons"]],
+    [["alone"]],
+]
 
 
-def run(stage: str) -> bool:
+def run(stage: str, *, beside_another: bool = False) -> bool:
     """Run the commands of one stage; return whether all succeeded."""
     start = time.monotonic()
-    codes = []
-    for command in STAGES[stage]:
-        print(f"\n── {stage}: {' '.join([Path(command[0]).name, *command[1:]])}", flush=True)
-        # 5 is pytest's "no tests": a stage without tests proves nothing, so it fails too
-        codes.append(subprocess.run(command, cwd=ROOT).returncode)
-    print(f"── {stage}: {time.monotonic() - start:.0f} s", flush=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as kept:
+        out = kept if beside_another else None
+        print(f"── {stage}: begun", flush=True)
+        codes = []
+        for command in STAGES[stage]:
+            print(f"\n── {stage}: {' '.join([Path(command[0]).name, *command[1:]])}", file=out, flush=True)
+            # 5 is pytest's "no tests": a stage without tests proves nothing, so it fails too
+            codes.append(subprocess.run(command, cwd=ROOT, stdout=out, stderr=out and subprocess.STDOUT).returncode)
+        kept.seek(0)
+        print(f"{kept.read()}── {stage}: {time.monotonic() - start:.0f} s", flush=True)
     return not any(codes)
+
+
+def run_lanes(lanes: list[list[str]]) -> list[str]:
+    """Run lanes side by side where there are cores for it, the stages of one in turn; return those that failed."""
+    side_by_side = len(lanes) > 1 and cores() > 1
+    with ThreadPoolExecutor(len(lanes) if side_by_side else 1) as pool:
+        found = pool.map(lambda lane: [stage for stage in lane if not run(stage, beside_another=side_by_side)], lanes)
+    return [stage for failed in found for stage in failed]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def unchecked() -> dict[str, str]:
@@ -59,7 +89,8 @@ def unchecked() -> dict[str, str]:
     except NoCapError as error:
         lines["lessons"] = f"the lessons under a cap of 2 GB: {error}"
     if chromium_path() is None:
-        lines["browser"] = "anything in a browser: install Chromium (apt-get install chromium) or set INFERKIT_CHROMIUM"
+        line = "anything in a browser: install Chromium (apt-get install chromium) or set INFERKIT_CHROMIUM"
+        lines |= dict.fromkeys(("browser", "browser-lessons"), line)
     lines |= dict.fromkeys(("binder", "python313"), missing()) if missing() else {}
     return lines
 
@@ -71,8 +102,9 @@ def main(stages: list[str]) -> int:
         print(f"expected stages from {', '.join(STAGES)}; got {', '.join(unknown)}", file=sys.stderr)
         return 2
     stages = stages or list(STAGES)
-    failed = [stage for stage in stages if not run(stage)]
-    missing = [line for stage, line in unchecked().items() if stage in stages]
+    wanted = [[[stage for stage in lane if stage in stages] for lane in lanes] for lanes in LANES]
+    failed = [stage for lanes in wanted for stage in run_lanes([lane for lane in lanes if lane])]
+    missing = list(dict.fromkeys(line for stage, line in unchecked().items() if stage in stages))
     if missing and os.environ.get("INFERKIT_REQUIRE_ALL"):
         failed.append("what must be checked here and could not be")
     print()

@@ -65,6 +65,7 @@ def found(request):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_loadgen_finds_the_same(found):
     theirs, ours, _, busy = found
     print({key: round(ratio, 4) for key, ratio in ratios(ours, theirs).items()})
@@ -76,6 +77,7 @@ def test_loadgen_finds_the_same(found):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_service_that_is_a_fifth_slower_is_told_from_it(found):
     theirs, _, slower, _ = found
     assert disagreements(slower, theirs)

@@ -290,6 +290,15 @@ def test_an_own_metric_takes_the_place_of_the_share_of_right_answers() -> None:
     assert (found["a"].accuracy, found["a"].accuracy_low) == (1.0, None)
 
 
+def test_of_several_outputs_the_metric_gets_all_and_without_one_it_is_said() -> None:
+    both = {"interval": lambda b: {"low": b[:, 0] - 1, "high": b[:, 0] + 1}}
+    truth = X[:, 0] + np.where(np.arange(len(X)) % 2, 0.5, 2)
+    found = compare(both, X, truth, n=10, metric=lambda t, p: np.mean((p["low"] <= t) & (t <= p["high"])))
+    assert found["interval"].accuracy == np.mean(np.arange(len(X)) % 2)
+    with pytest.raises(InputError, match="interval has several outputs, low, high; say what counts as right: metric="):
+        compare(both, X, truth, n=10)
+
+
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (374, 382), (1, 3), (500, 1000)])
 def test_wilsons_interval_is_that_of_scipy(right: int, n: int) -> None:
     from scipy.stats import binomtest

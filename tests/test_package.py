@@ -39,6 +39,7 @@ def test_the_wheel_carries_what_the_library_needs_and_nothing_else(wheel):
         "widgets/pad.css",
         "widgets/colours.css",
         "widgets/live.js",
+        "widgets/figure.js",
         "course/picker.js",
         "bundled/clinics.csv",
         "bundled/signs.png",

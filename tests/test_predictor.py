@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from inferkit import InputError, ModelFileError, Predictor
+from inferkit._base import sha256
 from inferkit.datasets import load_digits, load_tumours
 from inferkit.models import LiteRTModel, load_reference
 from inferkit.predictor import (
@@ -625,6 +626,125 @@ def test_a_missing_extra_is_named(reader, logistic, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "skops", None)
     with pytest.raises(ImportError, match=r"inferkit\[skops\]"):
         Predictor.load(path)
+
+
+# -- a compiled posterior ----------------------------------------------------------------------
+
+
+def posterior(family="bernoulli", **facts):
+    from inferkit.bayes import CompiledPosterior
+
+    rng = np.random.default_rng(0)
+    parts = {"intercept": rng.normal(0, 0.5, 200), "coef": rng.normal([2, -1], 0.5, (200, 2))}
+    if family != "bernoulli":
+        parts["sigma"] = rng.uniform(0.5, 1, 200)
+    if family == "hierarchical-normal":
+        parts |= {"intercept": rng.normal([0, 3], 0.5, (200, 2)), "coef": rng.normal(1, 0.5, (200, 2, 2))}
+        parts |= {"group_mean": rng.normal(1, 0.5, (200, 3)), "group_sd": np.ones((200, 3))}
+    return CompiledPosterior(family, parts, **facts)
+
+
+ROWS = np.array([[1.0, 0.5], [-1.0, 2.0]])
+WARDS = {"groups": ["north", "south"], "group_column": "ward", "feature_names": ["age", "dose", "ward"]}
+
+
+def test_a_posterior_answers_as_it_does_alone():
+    model = posterior(classes=["well", "ill"])
+    p = Predictor(model)
+    assert (p.backend.kind, p.labels, p.name) == ("posterior", ("well", "ill"), "posterior")
+    assert p.signature.input == ArraySpec((2,), "float64")
+    np.testing.assert_array_equal(p.predict_proba(ROWS), model.predict_proba(ROWS))
+    assert p.predict(ROWS).tolist() == model.predict(ROWS).tolist() == [p.predict_one(row) for row in ROWS]
+    line = posterior("normal")
+    np.testing.assert_array_equal(Predictor(line).predict(ROWS), line.predict(ROWS))
+    assert Predictor(line).predict_one(ROWS[0]) == pytest.approx(line(ROWS)[0])
+    with pytest.raises(InputError, match=r"expected one row of shape \(2,\)"):
+        p.predict_one([1.0])
+    with pytest.raises(InputError, match="gives no probabilities"):
+        Predictor(line).predict_proba(ROWS)
+
+
+def test_a_posterior_may_answer_with_its_interval():
+    p = Predictor(posterior("normal").with_interval(0.8))
+    answer = p.predict(ROWS)
+    assert list(answer) == ["mean", "lower", "upper"]
+    assert (answer["lower"] < answer["mean"]).all()
+    assert (answer["mean"] < answer["upper"]).all()
+    assert p.predict_one(ROWS[0]) == pytest.approx({name: values[0] for name, values in answer.items()})
+    sorted_out = Predictor(posterior().with_interval(0.8))
+    assert sorted_out.predict_one(ROWS[0])["mean"] == 1
+    assert sorted_out.predict(ROWS)["lower"].shape == (2, 2)
+    np.testing.assert_array_equal(sorted_out.predict_proba(ROWS), posterior()(ROWS))
+
+
+def test_a_posterior_with_named_features_may_have_a_table_for_a_contract():
+    model = posterior("normal", feature_names=["age", "dose"])
+    p = Predictor(model, signature=TableSpec([Column(name, low=-9, high=9) for name in model.feature_names]))
+    table = {"dose": ROWS[:, 1], "age": ROWS[:, 0]}
+    np.testing.assert_array_equal(p.predict(table), model(ROWS))
+
+
+def test_a_group_is_a_word_of_the_contract_and_a_new_one_is_said_to_be_new():
+    model = posterior("hierarchical-normal", **WARDS)
+    p = Predictor(model)
+    assert p.signature.input.columns[2].categories == ("north", "south", "new group")
+    rows = [{"age": 1.0, "dose": 0.5, "ward": ward} for ward in ("north", "south", "new group")]
+    expected = model([[1.0, 0.5, "north"], [1.0, 0.5, "south"], [1.0, 0.5, "nobody knows it"]])
+    np.testing.assert_allclose(p.predict(rows), expected)
+    assert len(set(expected)) == 3
+    assert p.predict_one(rows[2]) == pytest.approx(expected[2])
+    with pytest.raises(InputError, match="expected one of 'north', 'south', 'new group', got 'nort'"):
+        p.predict_one({"age": 1.0, "dose": 0.5, "ward": "nort"})
+
+
+def test_groups_that_are_numbers_are_numbers_of_an_array():
+    model = posterior("hierarchical-normal", groups=[1, 2], group_column=0)
+    p = Predictor(model)
+    assert p.signature.input == ArraySpec((3,), "float64")
+    X = np.array([[1.0, 1.0, 0.5], [2.0, 1.0, 0.5], [77.0, 1.0, 0.5]])
+    np.testing.assert_array_equal(p.predict(X), model(X))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        posterior(classes=["well", "ill"]),
+        posterior("normal", mean=[1, 2], scale=[3, 4]).with_interval(0.7),
+        posterior("hierarchical-normal", **WARDS),
+    ],
+)
+def test_a_posterior_is_saved_within_its_predictor(model, tmp_path):
+    p = Predictor(model, name="ward model")
+    again = Predictor.load(saved(p, tmp_path))
+    assert again.signature == p.signature
+    assert again.name == "ward model"
+    assert again.backend.model.sha256 == model.sha256
+    X = ROWS if model.groups is None else {"age": [1.0], "dose": [0.5], "ward": ["new group"]}
+    np.testing.assert_equal(again.predict(X), p.predict(X))
+    assert saved(again, tmp_path).read_bytes() == saved(p, tmp_path).read_bytes()
+    model.save(tmp_path / "m.posterior")
+    np.testing.assert_equal(Predictor(tmp_path / "m.posterior").predict(X), p.predict(X))
+
+
+def test_a_damaged_posterior_within_a_predictor_is_refused(tmp_path):
+    path = saved(Predictor(posterior()), tmp_path)
+    change = {"model.posterior": b"PK"}
+    with pytest.raises(ModelFileError, match="SHA-256 differs"):
+        Predictor.load(rewritten(path, lambda m, p: p.update(change)))
+    told = {"sha256": sha256(b"PK"), "bytes": 2}
+    with pytest.raises(ModelFileError, match=r"p\.predictor is not a whole saved posterior"):
+        Predictor.load(rewritten(path, lambda m, p: m["files"].update({"model.posterior": told})))
+
+
+def test_a_posterior_is_measured_as_other_models_are():
+    from inferkit.benchmark import compare, measure_latency
+
+    model = posterior()
+    found = compare({"posterior": Predictor(model)}, ROWS, [1, 0], n=20, rounds=2, progress=False)
+    (entry,) = found
+    assert (entry.model_sha256, entry.size_bytes) == (model.sha256, len(model.content))
+    assert entry.accuracy == 1
+    assert measure_latency(Predictor(model), ROWS, n=20, progress=False).n == 20
 
 
 # -- published models --------------------------------------------------------------------------

@@ -733,7 +733,7 @@ def test_names_and_messages_at_rest_are_escaped() -> None:
 def test_the_view_travels_with_the_package_and_puts_no_text_into_html() -> None:
     folder = files(widgets)
     script = LivePredictor._esm if isinstance(LivePredictor._esm, str) else str(LivePredictor._esm)
-    for name in ("parts.js", "live.js"):
+    for name in ("parts.js", "controls.js", "live.js"):
         assert folder.joinpath(name).read_text("utf-8") in script
     assert script.count("export default") == 1
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http"):

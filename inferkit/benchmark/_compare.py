@@ -157,8 +157,8 @@ def compare(
     max_seconds : float, default=60
         No round is begun after so many seconds of timing.
     metric : callable, optional
-        ``metric(y, predictions)``, a share from 0 to 1. By default the share of right answers, with
-        its interval (Wilson 1927, 95 %).
+        ``metric(y, predictions)``, a share from 0 to 1; of several outputs it gets the dict. By default
+        the share of right answers, with its interval (Wilson 1927, 95 %).
     memory : bool, default=False
         Also measure peak memory, in two processes for each model. Only for models that can be saved.
     ledger : Ledger, optional
@@ -303,9 +303,15 @@ def _accuracy(variant: _Variant, X: Any, truth: Any, metric: Any) -> dict[str, A
     if truth is None:
         return {}
     predict = variant.predictor.predict if isinstance(variant.predictor, Predictor) else variant.predictor
-    predictions = np.asarray(predict(X))
+    predictions = predict(X)
+    predictions = predictions if isinstance(predictions, dict) else np.asarray(predictions)
     if metric is not None:
         return {"accuracy": float(metric(truth, predictions)), "n_test": len(truth)}
+    if isinstance(predictions, dict):
+        raise InputError(
+            f"{variant.name} has several outputs, {', '.join(predictions)}; say what counts as right: "
+            "metric=lambda y, outputs: ..."
+        )
     if predictions.shape != truth.shape:
         raise InputError(
             f"{variant.name}: expected one answer a row, shape {truth.shape}, got {predictions.shape}; a function "

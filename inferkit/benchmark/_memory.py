@@ -104,7 +104,7 @@ def _as_file(model: Any, folder: Path) -> tuple[Path, str]:
     path = Path(model)
     if not path.is_file():
         raise InputError(f"model: expected the path of a file, and there is none at {str(path)!r}")
-    kinds = {".tflite": "litert", ".keras": "keras", ".onnx": "onnx"}
+    kinds = {".tflite": "litert", ".keras": "keras", ".onnx": "onnx", ".posterior": "posterior"}
     return path, kinds.get(path.suffix, "predictor")
 
 
@@ -118,6 +118,6 @@ def _answer_once(path, kind, rows, load):  # type: ignore[no-untyped-def]  # its
     if kind in runtimes:
         __import__(runtimes[kind])
     if load:
-        plain = path.endswith((".tflite", ".keras", ".onnx"))
+        plain = path.endswith((".tflite", ".keras", ".onnx", ".posterior"))
         predictor = Predictor(path) if plain else Predictor.load(path)
         predictor.predict(X)

@@ -19,6 +19,7 @@ from ._steps import (
     Sigmoid,
     Softmax,
     Standardize,
+    Temper,
     ToFrame,
 )
 from ._trace import Stage, Trace
@@ -40,6 +41,7 @@ __all__ = [
     "Stage",
     "Standardize",
     "TableSpec",
+    "Temper",
     "TextSpec",
     "ToFrame",
     "Trace",

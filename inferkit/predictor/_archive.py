@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from .._base import InputError, ModelFileError, require, sha256, whole_file
+from ..bayes._compiled import CompiledPosterior
 from ..models import LiteRTModel, load_keras
 from ._backends import OnnxBackend
 from ._signature import Signature
 from ._steps import step_from_dict, step_to_dict
 
 FORMAT, VERSION = "inferkit-predictor", 1
-_MEMBERS = {"litert": "model.tflite", "keras": "model.keras", "onnx": "model.onnx", "sklearn": "model.skops"}
+_MEMBERS = {
+    "litert": "model.tflite", "keras": "model.keras", "onnx": "model.onnx", "sklearn": "model.skops",
+    "posterior": "model.posterior",
+}  # fmt: skip
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's zero: the same predictor gives the same bytes
 
 
@@ -54,12 +58,12 @@ def _model_content(predictor: Any) -> tuple[str, bytes]:
     if backend.kind not in _MEMBERS:
         raise InputError(
             f"{predictor.name} is a function and cannot be saved: a file holds no code. Save a Keras, LiteRT, ONNX or "
-            "scikit-learn model instead, or build the predictor where it is used"
+            "scikit-learn model or a CompiledPosterior instead, or build the predictor where it is used"
         )
     return _MEMBERS[backend.kind], _WRITERS[backend.kind](backend)
 
 
-def _write_litert(backend: Any) -> bytes:
+def _write_content(backend: Any) -> bytes:
     content: bytes = backend.model.content
     return content
 
@@ -87,10 +91,11 @@ def _write_sklearn(backend: Any) -> bytes:
 
 
 _WRITERS: dict[str, Callable[[Any], bytes]] = {
-    "litert": _write_litert,
+    "litert": _write_content,
     "keras": _write_keras,
     "onnx": _write_onnx,
     "sklearn": _write_sklearn,
+    "posterior": _write_content,
 }
 
 
@@ -162,6 +167,8 @@ def _open_model(manifest: dict[str, Any], content: bytes, name: str) -> Any:
             return OnnxBackend.from_bytes(content, name)
         case "sklearn":
             return _open_sklearn(content, name)
+        case "posterior":
+            return CompiledPosterior.from_bytes(content, name=name)
     raise ModelFileError(f"{name} holds a model of kind {manifest['backend']!r}, which this version does not know")
 
 

@@ -1,4 +1,4 @@
-"""Backends: one way to call a Keras model, a LiteRT file, an estimator, an ONNX file or a function.
+"""Backends: one way to call a Keras model, a LiteRT file, an estimator, an ONNX file, a posterior or a function.
 
 No framework is imported here. What is already loaded is recognised by where its class was made.
 """
@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .._base import InputError, ModelFileError, require
+from ..bayes._compiled import CompiledPosterior
+from ..bayes._compiled_groups import NEW_GROUP
 from ..models import LiteRTModel, load_keras
-from ._signature import ArraySpec, InputSpec, Label, OutputSpec, TextSpec
+from ._signature import ArraySpec, Column, InputSpec, Label, OutputSpec, TableSpec, TextSpec
 
 Array = npt.NDArray[Any]
 
@@ -204,6 +206,37 @@ class OnnxBackend:
         return tuple(OutputSpec(name) for name in self._outputs) if len(self._outputs) > 1 else None
 
 
+class PosteriorBackend:
+    """A compiled posterior: means or probabilities, and their intervals where it was asked for them."""
+
+    kind = "posterior"
+    resolution = 0.0
+
+    def __init__(self, model: CompiledPosterior) -> None:
+        self.model = model
+
+    def __call__(self, X: Array) -> Array | dict[str, Array]:
+        """Return the outputs for a batch."""
+        return self.model(X)
+
+    def input_spec(self) -> InputSpec:
+        """Return an array of numbers, or a table where groups are words: the known ones, and one for any other."""
+        model = self.model
+        groups, column = model.groups, model.group_column
+        if groups is None or column is None or not isinstance(groups[0], str):
+            return ArraySpec((model.n_features,), "float64")
+        names = model.feature_names or [f"x{i}" if i != column else "group" for i in range(model.n_features)]
+        words = (*map(str, groups), NEW_GROUP)
+        return TableSpec(tuple(Column(name, categories=words if i == column else None) for i, name in enumerate(names)))
+
+    def output_specs(self) -> tuple[OutputSpec, ...]:
+        """Return the classes as labels; with intervals, the names of the three outputs."""
+        several = self.model.coverage is not None
+        name, classes = "mean" if several else "output", self.model.classes
+        mean = OutputSpec(name) if classes is None else OutputSpec(name, "probabilities", classes)
+        return (mean, OutputSpec("lower"), OutputSpec("upper")) if several else (mean,)
+
+
 class CallableBackend:
     """Any function of a batch: this is how PyTorch and your own models come in."""
 
@@ -235,7 +268,11 @@ def as_backend(model: Any) -> Backend:
         return _from_path(Path(model))
     if isinstance(model, LiteRTModel):
         return LiteRTBackend(model)
-    if isinstance(model, CallableBackend | LiteRTBackend | KerasBackend | SklearnBackend | OnnxBackend):
+    if isinstance(model, CompiledPosterior):
+        return PosteriorBackend(model)
+    if isinstance(
+        model, CallableBackend | LiteRTBackend | KerasBackend | SklearnBackend | OnnxBackend | PosteriorBackend
+    ):  # fmt: skip
         return model
     origins = {cls.__module__.partition(".")[0]: cls.__name__ for cls in type(model).__mro__}
     if "keras" in origins and hasattr(model, "predict_on_batch"):
@@ -251,8 +288,8 @@ def as_backend(model: Any) -> Backend:
 
 def _no_model(model: Any) -> InputError:
     return InputError(
-        "expected a Keras model, a LiteRTModel, a fitted scikit-learn estimator, an ONNX session, a path to a "
-        f"model file or a function of a batch, got {model!r:.80}"
+        "expected a Keras model, a LiteRTModel, a fitted scikit-learn estimator, an ONNX session, a "
+        f"CompiledPosterior, a path to a model file or a function of a batch, got {model!r:.80}"
     )
 
 
@@ -265,8 +302,10 @@ def _from_path(path: Path) -> Backend:
             return KerasBackend(load_keras(content, name=path.name))
         case ".onnx":
             return OnnxBackend.from_bytes(content, path.name)
+        case ".posterior":
+            return PosteriorBackend(CompiledPosterior.from_bytes(content, name=path.name))
     raise InputError(
-        f"{path.name}: expected a file that ends in .tflite, .keras or .onnx; a saved predictor opens with "
+        f"{path.name}: expected a file that ends in .tflite, .keras, .onnx or .posterior; a saved predictor opens with "
         "Predictor.load(path)"
     )
 

@@ -27,8 +27,8 @@ class Predictor:
     ----------
     model : object
         A Keras model, a `LiteRTModel`, a fitted scikit-learn estimator, an ONNX Runtime session, a
-        path to a `.tflite`, `.keras` or `.onnx` file, or any function from a batch to an array (or
-        to a dict of arrays, one for each named output).
+        `CompiledPosterior`, a path to a `.tflite`, `.keras`, `.onnx` or `.posterior` file, or any
+        function from a batch to an array (or to a dict of arrays, one for each named output).
     preprocess, postprocess : callable or sequence of callables, optional
         Steps from batch to batch, before and after the model. Those of this package (`Scale`,
         `Softmax`, ...) can be saved; any other callable runs as well.

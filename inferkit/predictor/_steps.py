@@ -215,6 +215,60 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class Temper:
+    """Raise probabilities to the power ``1 / T``, and divide by their sum: a postprocess step.
+
+    For probabilities that a softmax made it is the same as dividing the logits by T, because their logarithms are the
+    logits but for a constant.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 1 makes the answers less sure, T < 1 more.
+    floor : float, default=1e-12
+        Smaller probabilities count as this. A zero would stay zero at any temperature; those of a quantized model
+        stand for anything up to half a step.
+
+    Raises
+    ------
+    InputError
+        If `temperature` is not a finite number above 0, or `floor` not above 0 and below 0.5.
+
+    Examples
+    --------
+    >>> Temper(2.0)(np.array([[0.8, 0.2]])).round(3)
+    array([[0.667, 0.333]])
+    """
+
+    temperature: float
+    floor: float = 1e-12
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature: expected a finite number > 0, got {self.temperature}")
+        if not 0 < self.floor < 0.5:
+            raise InputError(f"floor: expected a probability above 0 and below 0.5, got {self.floor}")
+
+    def __call__(self, x: Array) -> Array:
+        """Return the tempered probabilities, float64."""
+        return tempered(logs_of(x, self.floor), 1 / self.temperature)
+
+
+def logs_of(p: Array, floor: float) -> npt.NDArray[np.float64]:
+    """Return logits up to a constant, the largest of each row 0."""
+    logs = np.log(np.maximum(np.asarray(p, dtype=np.float64), floor))
+    shifted: npt.NDArray[np.float64] = logs - logs.max(axis=-1, keepdims=True)
+    return shifted
+
+
+def tempered(logs: npt.NDArray[np.float64], cold: float) -> npt.NDArray[np.float64]:
+    """Return the probabilities of logits that were multiplied by `cold`, which is one over the temperature."""
+    powers = np.exp(logs * cold)
+    p: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return p
+
+
+@dataclass(frozen=True)
 class Sigmoid:
     """Turn one logit a row into the two probabilities of no and yes."""
 
@@ -227,7 +281,7 @@ class Sigmoid:
 
 SAVABLE: dict[str, type[Any]] = {
     cls.__name__: cls
-    for cls in (Scale, Standardize, Reshape, Clip, Cast, OneHot, ToFrame, Lowercase, Softmax, Sigmoid)
+    for cls in (Scale, Standardize, Reshape, Clip, Cast, OneHot, ToFrame, Lowercase, Softmax, Temper, Sigmoid)
 }  # fmt: skip
 
 

@@ -8,6 +8,13 @@ from inferkit._base import require
 from ._answers import Answer
 
 if TYPE_CHECKING:
+    from ._figure import LiveFigure as LiveFigure
+    from ._figure_parts import band as band
+    from ._figure_parts import bars as bars
+    from ._figure_parts import curve as curve
+    from ._figure_parts import line as line
+    from ._figure_parts import points as points
+    from ._figure_parts import text as text
     from ._live import LivePredictor as LivePredictor
     from ._pad import DigitPad as DigitPad
     from ._race import RuntimeRace as RuntimeRace
@@ -15,15 +22,19 @@ if TYPE_CHECKING:
     from ._reading import Reading as Reading
 
 _ANSWERS = {"LiveAnswer": "_reading", "Reading": "_reading"}
+_PARTS = dict.fromkeys(("band", "bars", "curve", "line", "points", "text"), "_figure_parts")  # of a LiveFigure
 # Their base class comes with an extra, so they are made on first use.
-_WIDGETS = {"DigitPad": "_pad", "LivePredictor": "_live", "RuntimeRace": "_race"}
-__all__ = ["Answer", "DigitPad", "LiveAnswer", "LivePredictor", "Reading", "RuntimeRace"]
+_WIDGETS = {"DigitPad": "_pad", "LiveFigure": "_figure", "LivePredictor": "_live", "RuntimeRace": "_race"}
+__all__ = [
+    "Answer", "DigitPad", "LiveAnswer", "LiveFigure", "LivePredictor", "Reading", "RuntimeRace",
+    "band", "bars", "curve", "line", "points", "text",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _WIDGETS:
         require("anywidget", extra="notebooks")
-    found = {**_WIDGETS, **_ANSWERS}.get(name)
+    found = {**_WIDGETS, **_ANSWERS, **_PARTS}.get(name)
     if found is not None:
         return getattr(import_module(f"{__name__}.{found}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

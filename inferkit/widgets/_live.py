@@ -81,7 +81,7 @@ class LivePredictor(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's b
     >>> live.close()
     """
 
-    _esm = joined("parts.js", "live.js")
+    _esm = joined("parts.js", "controls.js", "live.js")
     _css = joined("colours.css", "parts.css", "live.css")
     _name = traitlets.Unicode().tag(sync=True)
     _controls = traitlets.List().tag(sync=True)

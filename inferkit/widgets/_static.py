@@ -102,10 +102,10 @@ def _png(drawing: NDArray[np.uint8], picture: NDArray[np.float32], answers: list
         _draw_paper(axes, drawing, picture)
         for i, answer in enumerate(answers):
             _draw_card(axes, LEFT + MARGIN + CARD * i + 28, answer)
-        return _few_colours(figure)
+        return few_colours(figure)
 
 
-def _few_colours(figure: Any) -> bytes:
+def few_colours(figure: Any) -> bytes:
     """Return the figure as a PNG of 64 colours: it has hardly more, and takes a fifth of the bytes."""
     from PIL import Image  # matplotlib brings it along
 

@@ -1,0 +1,40 @@
+"""The three estimators keep scikit-learn's whole contract: with Laplace every check, and once with NUTS."""
+
+import warnings
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from inferkit.bayes import BayesianClassifier, BayesianRegressor, HierarchicalRegressor, InferenceWarning
+
+LAPLACE = {"method": "laplace", "draws": 200, "progress": False}
+NUTS = {"method": "nuts", "draws": 20, "tune": 20, "chains": 1, "cores": 1, "progress": False}
+
+
+def failures(estimator):
+    """Run every check; return what failed or was left out, but for the one that needs SciPy's array API switched on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InferenceWarning)  # the checks' data are few, separable and without noise
+        results = check_estimator(estimator, on_fail=None, on_skip=None)
+    assert len(results) > 45
+    return {
+        (r["check_name"], repr(r["exception"]))
+        for r in results
+        if r["status"] != "passed" and r["check_name"] != "check_array_api_input"
+    }
+
+
+def test_regressor_with_laplace():
+    assert failures(BayesianRegressor(**LAPLACE)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [BayesianClassifier, HierarchicalRegressor])
+def test_others_with_laplace(kind):
+    assert failures(kind(**LAPLACE)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [BayesianRegressor, BayesianClassifier, HierarchicalRegressor])
+def test_with_nuts(kind):
+    assert failures(kind(**NUTS)) == set()
