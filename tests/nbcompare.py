@@ -136,10 +136,10 @@ class WatchedKernel(RunningKernel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.scratch = tempfile.TemporaryDirectory(prefix="inferkit-", ignore_cleanup_errors=True)
-        before = dict(os.environ)
+        before, fixed = dict(os.environ), kernel_env(Path(self.scratch.name))
         try:
             os.environ.clear()
-            os.environ.update(kernel_env(Path(self.scratch.name)))
+            os.environ.update(fixed)
             super().__init__(*args, **kwargs)
         finally:
             os.environ.clear()

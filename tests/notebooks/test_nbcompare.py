@@ -3,9 +3,11 @@
 import base64
 import copy
 import io
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,9 +17,10 @@ from nbformat.v4 import new_output
 from PIL import Image, ImageOps
 
 from inferkit.plots import FIGURE_MIME
-from notebooks.kernel import execute
+from notebooks.kernel import execute, kernel_env
 from notebooks.run import run_notebook
 from notebooks.source import from_text, write_text
+from tests import nbcompare
 from tests.nbcompare import compare_outputs, compare_texts
 
 FIGURE = """
@@ -207,3 +210,16 @@ def test_every_part_of_an_output_is_compared():
         changed.data[mime] = "c"
         assert compare_outputs([shown], [changed], measured=False) == [f"{mime}: {shown.data[mime]!r} became 'c'"]
         assert compare_outputs([shown], [changed], measured=True) == []
+
+
+def test_a_kernel_gets_the_environment_of_the_build_and_this_process_keeps_its_own(monkeypatch):
+    """With the path on it: a compiler that PyTensor starts looks there for its linker."""
+    seen = {}
+    monkeypatch.setattr(nbcompare.RunningKernel, "__init__", lambda self: seen.update(os.environ))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    before = dict(os.environ)
+    kernel = nbcompare.WatchedKernel()
+    assert seen == kernel_env(Path(kernel.scratch.name))
+    assert seen["PATH"] == before["PATH"] == os.environ["PATH"]
+    assert dict(os.environ) == before
+    kernel.scratch.cleanup()
