@@ -7,6 +7,9 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from inferkit.bayes import BayesianClassifier, BayesianRegressor, HierarchicalRegressor, InferenceWarning
 
+# Some fifty fits each, and every one compiles a model anew: minutes where the machine has other work.
+pytestmark = pytest.mark.timeout(900)
+
 LAPLACE = {"method": "laplace", "draws": 200, "progress": False}
 NUTS = {"method": "nuts", "draws": 20, "tune": 20, "chains": 1, "cores": 1, "progress": False}
 

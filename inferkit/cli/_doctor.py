@@ -25,6 +25,7 @@ PURPOSES = {
     "cpu": "Keras and TensorFlow: to train and to convert",
     "gpu": "the same on an NVIDIA GPU, in place of cpu",
     "bayes": "Bayesian models: PyMC and ArviZ",
+    "conformal": "sets and intervals with a guarantee: MAPIE",
     "onnx": "ONNX files, on ONNX Runtime",
     "skops": "saving predictors made of scikit-learn estimators",
     "pandas": "tables as data frames",
