@@ -12,7 +12,7 @@ from ..predictor import Predictor
 from ._checks import Array, Floats, as_numbers, labels_of, needs_values, whole
 from ._derived import Derived
 
-_ROWS_AT_ONCE = 4096  # rows times passes in one call of the model
+_ROWS_AT_ONCE = 512  # rows times passes in one call of the model
 _GENERATOR = "SeedGenerator"
 
 
