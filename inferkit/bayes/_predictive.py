@@ -39,7 +39,7 @@ class CheckRow:
         return not self.lower <= self.observed <= self.upper
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PredictiveCheck:
     """What `predictive_check` found.
 
@@ -101,6 +101,8 @@ class PredictiveCheck:
             for row in table
         ]
         return "\n".join([self._title(), *lines])
+
+    __repr__ = __str__  # the replicated arrays are long
 
     def _repr_markdown_(self) -> str:
         header, *rows = ("| " + " | ".join(row) + " |" for row in self._table())

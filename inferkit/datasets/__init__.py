@@ -20,13 +20,14 @@ its memory with ``data``. ``load_*`` never touches the network. ``make_*`` draws
 """
 
 from ._bunch import NOT_STATED
-from ._clinics import load_clinics, make_clinics
+from ._clinics import DoseResponse, load_clinics, make_clinics
 from ._drawing import picture_from_drawing
 from ._signs import load_signs, make_signs
 from ._uci import load_digits, load_tumours, split_digits
 
 __all__ = [
     "NOT_STATED",
+    "DoseResponse",
     "load_clinics",
     "load_digits",
     "load_signs",
