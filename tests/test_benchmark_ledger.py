@@ -348,6 +348,7 @@ def test_kills_at_any_instant_lose_nothing_that_was_added(tmp_path):
 def as_nobody(code, path):
     """Run code as a user who may not write where `path` is, even if the tests run as root."""
     become_nobody = """
+        import urllib.parse  # pathlib asks for it late, and that user may not be let into Python's own folder
         if os.geteuid() == 0:
             os.setgroups([]), os.setgid(65534), os.setuid(65534)
     """
