@@ -40,8 +40,7 @@ STAGES: dict[str, list[list[str]]] = {
 LANES: list[list[list[str]]] = [
     [["lint"]],
     [["unit"], ["python313", "binder", "lessons"]],
-    [["browser"], ["browser-lessons"]],
-    [["alone"]],
+    [["browser", "browser-lessons", "alone"]],  # a browser and a kernel fill two cores by themselves
 ]
 
 

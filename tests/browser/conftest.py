@@ -82,7 +82,7 @@ def open_page(chromium: Browser, lab: Lab) -> OpenPage:
     @contextmanager
     def open_it(**options: Any) -> Iterator[Page]:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(90_000)  # for a machine that has other work
         page = context.new_page()
         watch = Watch(page)
         try:
