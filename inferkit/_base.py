@@ -236,6 +236,33 @@ def _watched_stream() -> Any:
     return sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
 
 
+def wilson(hits: Any, n: Any, z: float = 1.959963984540054) -> tuple[Any, Any]:
+    """Return the interval (Wilson 1927) of each share ``hits / n``.
+
+    Parameters
+    ----------
+    hits, n : int or array
+        So many of so many; n above 0.
+    z : float
+        Half the interval's width in standard errors; 95 % by default.
+
+    Returns
+    -------
+    low, high : numpy.ndarray of float64
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> low, high = wilson(374, 382)
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.959, 0.989)
+    """
+    hits, n = np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    middle = (hits + z * z / 2) / (n + z * z)
+    half = z * np.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
 def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
     """Return a NumPy generator from a seed, a generator or None.
 

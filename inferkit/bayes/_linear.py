@@ -1,6 +1,7 @@
 """What the three estimators share: reading data, scaling, fitting, and answers from the posterior."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -68,44 +69,44 @@ def column_notes(X: Floats, scaling: Scaling, names: list[str]) -> list[str]:
     return notes
 
 
-class LinearPosterior(BaseEstimator):  # type: ignore[misc]
+class LinearPosterior(BaseEstimator, ABC):  # type: ignore[misc]
     """A linear model with a posterior: the part that does not depend on the likelihood."""
 
     _feature_axis = 1  # of the coefficients' draws
 
     # -- what each estimator says for itself -------------------------------------------------
 
+    @abstractmethod
     def _read(self, X: Any, y: Any) -> dict[str, Any]:
         """Check the training data; return the arrays "X" (n, p), "y" (n,) and what else the model needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rows(self, X: Any) -> Any:
         """Check rows to be answered; return them as the compiled posterior takes them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _build(self) -> Any:
         """Return the PyMC model of the data in ``self._data``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _folded(self, draws: Mapping[str, Floats]) -> Draws:
         """Return the model's draws as the compiled posterior takes them, in units of y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _labels(self) -> dict[str, Any]:
         """Return the family of the compiled posterior, and what its columns and groups are called."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _observed(self, rows: Any, y: Any) -> npt.NDArray[Any]:
         """Return observed answers in the form of the replicated ones."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _replicate(self, compiled: CompiledPosterior, rows: Any, n: int | None, rng: Any) -> npt.NDArray[Any]:
         """Return answers (draws, n) that the model could have given for the rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _statistics(self, rows: Any) -> dict[str, Statistic]:
         """Return what a predictive check looks at unless it is told."""
-        raise NotImplementedError
 
     # -- fitting -----------------------------------------------------------------------------
 

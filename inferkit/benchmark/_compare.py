@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._base import InputError, ProgressLine, generator
+from .._base import InputError, ProgressLine, generator, wilson
 from ..devices import busy_watch, stamp
 from ..predictor import Predictor
 from ._entry import Entry
@@ -31,7 +30,6 @@ from ._timing import (
 from ._words import digits
 
 _SETTLE = 3  # calls at the start of a turn that bring a model back into the caches; not counted
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -348,7 +346,5 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
     whole_number("n", n)
     if not 0 <= right <= n:
         raise InputError(f"right: expected from 0 to {n}, got {right}")
-    share, z2 = right / n, _Z95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = wilson(right, n)
+    return float(low), float(high)

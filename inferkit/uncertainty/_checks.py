@@ -132,11 +132,3 @@ def one_of(name: str, value: Any, known: Sequence[str]) -> None:
     """Raise unless `value` is one of the words known."""
     if value not in known:
         raise InputError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
-
-
-def wilson(hits: Any, n: Any, z: float = 1.959963984540054) -> tuple[Floats, Floats]:
-    """Return the interval (Wilson 1927) of each share ``hits / n``; 95 % by default."""
-    hits, n = np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    middle = (hits + z * z / 2) / (n + z * z)
-    half = z * np.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

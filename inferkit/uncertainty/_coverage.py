@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._checks import Array, Floats, wilson
+from .._base import wilson
+from ._checks import Array, Floats
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._base import InputError
+from .._base import InputError, wilson
 from ._bins import Bin
 from ._calibration import CalibrationResult, Method, calibration_error
-from ._checks import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -447,7 +447,7 @@ chains["mended"] = chains["mended"][:, 1000:]  # the walk from the start is no d
 fig, axes = plt.subplots(1, 4, figsize=slide_size(height=0.72), sharey=True)
 for ax, (words, found) in zip(axes, chains.items()):
     for chain, colour in zip(found[..., 0], COLOURS.values()):
-        ax.plot(chain, color=colour, lw=1)
+        ax.plot(np.arange(0, len(chain), 5), chain[::5], color=colour, lw=1)
     ax.set(title=words, xlabel="draw", xticks=[0, len(chain)])
 axes[0].set_ylabel("mean slope")
 show(fig, alt="Short steps: four chains that never meet. Long ones: flat stairs. The last two mix.")
@@ -576,7 +576,7 @@ print("the centred one never gets into the neck:", neck["centred"] > 5 * neck["n
 fig, axes = plt.subplots(1, 3, figsize=slide_size(height=0.8), sharex=True, sharey=True)
 for ax, (form, walk) in zip(axes, walks.items()):
     first, spread = walk.posterior["slope"].values[..., 0], spreads[form]
-    ax.semilogy(first, spread, ".", ms=3, color=COLOURS["blue"], alpha=0.6)
+    ax.semilogy(first[:, ::4], spread[:, ::4], ".", ms=3, color=COLOURS["blue"], alpha=0.6)
     ax.semilogy(first[torn[form]], spread[torn[form]], "o", ms=6, color=COLOURS["orange"])
     ax.set(title=form, xlabel=f"slope of clinic 0\n{times[form]} divergences", ylim=(0.01, 20))
 axes[0].set_ylabel("how much clinics differ")
