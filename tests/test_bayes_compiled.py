@@ -94,7 +94,8 @@ def pymc_model(family, X, n_distinct):
 @pytest.fixture(scope="module")
 def by_pymc():
     """Return a function: a family's rows, and what PyMC predicts for them, S draws each, `REPEATS` times over."""
-    pm = pytest.importorskip("pymc")
+    import pymc as pm
+
     from inferkit.bayes._pymc import flat_draws, make_idata, quiet
 
     known = {}
@@ -259,7 +260,8 @@ def test_a_fitted_estimator_is_compiled_to_what_its_model_predicts(family):
 
     Some 700 checks in all: a right answer fails one of them in one of 2,500 seeds.
     """
-    pm = pytest.importorskip("pymc")
+    import pymc as pm
+
     from inferkit.bayes._pymc import flat_draws, quiet
 
     estimator, X = fitted(family)
@@ -318,7 +320,8 @@ def test_a_group_may_have_no_features():
 
 def test_columns_may_be_named():
     ours = compiled_from("hierarchical-normal", group_column="clinic", feature_names=["a", "clinic", "b", "c"])
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     X = rows_of("hierarchical-normal")
     frame = pandas.DataFrame(X, columns=list(ours.feature_names))
     np.testing.assert_array_equal(ours(frame), ours(X))

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter_ns
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,6 @@ from inferkit.datasets import load_digits
 from inferkit.models import LiteRTModel
 from inferkit.predictor import ArraySpec, Column, Predictor, TableSpec, TextSpec, digit_reader
 
-onnx = pytest.importorskip("onnx", reason="NOT CHECKED: models with several inputs; pip install onnx")
 ROOT = Path(__file__).parent.parent
 DIGITS_CNN = bundled("digits-cnn.tflite")
 KEYS = {

@@ -26,7 +26,6 @@ def test_the_bundled_patients_have_the_contract_of_all_loaders():
 
 
 def test_they_come_as_a_data_frame():
-    pytest.importorskip("pandas")
     frame = load_clinics(as_frame=True).frame
     assert frame.columns.tolist() == ["clinic", "dose", "target"]
 

@@ -289,7 +289,9 @@ def test_show_does_not_import_ipython():
 
 
 def test_a_real_notebook_shows_the_figure_once():
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    import nbclient
+    import nbformat
+
     code = f"""
 from matplotlib import pyplot as plt
 from inferkit import plots

@@ -384,7 +384,6 @@ def test_a_softmax_at_the_end_takes_the_temperature_in():
 def test_a_scaler_over_logits_is_saved_and_opens_as_a_predictor(tmp_path, digits):
     from sklearn.linear_model import LinearRegression
 
-    pytest.importorskip("skops")
     X, y = digits
     flat = X.reshape(len(X), -1).astype(float)
     logits = LinearRegression().fit(flat, 10 * np.eye(10)[y])

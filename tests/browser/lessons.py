@@ -7,7 +7,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pages import count_cells, hide_side_panel, open_notebook, run_all, run_code, use_theme, wait_until_run
+from pages import (
+    axe_report,
+    count_cells,
+    hide_side_panel,
+    open_notebook,
+    run_all,
+    run_code,
+    use_theme,
+    wait_until_run,
+)
 from playwright.sync_api import Page
 from server import running_lab
 
@@ -107,6 +116,20 @@ def alternative_texts(page: Page) -> set[str]:
             page.locator(".jp-OutputArea-output img").evaluate_all("(all) => all.map((img) => img.alt || 'NONE')")
         )
     return found
+
+
+def axe_in_both_themes(page: Page, part: str, shot: str) -> str:
+    """Return what axe finds in a part of the page in the light and in the dark theme; keep a picture of each."""
+    reports = []
+    try:
+        for theme in ("Light", "Dark"):
+            use_theme(page, f"JupyterLab {theme}")
+            page.wait_for_timeout(300)
+            shoot(page, f"{shot}_{theme}")
+            reports.append(axe_report(page, part))
+    finally:
+        use_theme(page, "JupyterLab Light")
+    return "".join(reports)
 
 
 # ---- The lecture ----

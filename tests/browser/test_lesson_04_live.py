@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from lessons import (
     OpenPage,
+    axe_in_both_themes,
     cell_with,
     opened,
     presented,
@@ -16,7 +17,7 @@ from lessons import (
     slide_with,
     slides_that_overflow,
 )
-from pages import axe_report, count_cells, use_theme
+from pages import count_cells
 from playwright.sync_api import Locator, Page, expect
 
 LESSON = "04_one_answer_or_a_distribution.ipynb"
@@ -78,14 +79,8 @@ def test_a_narrow_prior_says_a_half_to_everybody(lesson: Page, play: Locator) ->
     assert count_cells(lesson) == cells
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_axe_finds_nothing_in_the_figure(lesson: Page, play: Locator, theme: str) -> None:
-    use_theme(lesson, theme)
-    try:
-        shoot(lesson, f"play_{theme[-5:].strip()}")
-        assert axe_report(lesson, ".jp-Cell.jp-mod-active .inferkit-figure") == ""
-    finally:
-        use_theme(lesson, "JupyterLab Light")
+def test_axe_finds_nothing_in_the_figure(lesson: Page, play: Locator) -> None:
+    assert axe_in_both_themes(lesson, ".jp-Cell.jp-mod-active .inferkit-figure", "play") == ""
 
 
 def test_a_kept_guess_is_marked_on_the_figure(lesson: Page) -> None:

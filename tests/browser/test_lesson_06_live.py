@@ -7,8 +7,16 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from lessons import OpenPage, presented, run_cells_with, shoot, show_slide, slide_with, slides_that_overflow
-from pages import axe_report, use_theme
+from lessons import (
+    OpenPage,
+    axe_in_both_themes,
+    presented,
+    run_cells_with,
+    shoot,
+    show_slide,
+    slide_with,
+    slides_that_overflow,
+)
 from playwright.sync_api import Locator, Page, expect
 
 LESSON = "06_uncertainty_at_serving_speed.ipynb"
@@ -69,15 +77,8 @@ def test_asking_for_more_keeps_more_and_believing_keeps_less(figure: Locator) ->
     assert kept(figure) == start
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_axe_finds_nothing_in_the_figure(lecture: Page, figure: Locator, theme: str) -> None:
-    use_theme(lecture, theme)
-    try:
-        lecture.wait_for_timeout(300)
-        shoot(lecture, f"figure_{theme[-5:].strip()}")
-        assert axe_report(lecture, ".jp-Cell.jp-mod-active .inferkit-figure") == ""
-    finally:
-        use_theme(lecture, "JupyterLab Light")
+def test_axe_finds_nothing_in_the_figure(lecture: Page, figure: Locator) -> None:
+    assert axe_in_both_themes(lecture, ".jp-Cell.jp-mod-active .inferkit-figure", "figure") == ""
 
 
 def test_a_kept_guess_is_beside_the_measurement_and_on_the_diagram(lecture: Page) -> None:
