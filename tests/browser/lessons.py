@@ -9,7 +9,6 @@ from typing import Any
 
 from pages import (
     axe_report,
-    count_cells,
     hide_side_panel,
     open_notebook,
     run_all,
@@ -17,7 +16,7 @@ from pages import (
     use_theme,
     wait_until_run,
 )
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from server import running_lab
 
 from notebooks import lab as launcher
@@ -107,14 +106,19 @@ def run_cells_with(page: Page, *texts: str) -> None:
 def alternative_texts(page: Page) -> set[str]:
     """Return what every picture in the outputs says instead; "NONE" stands for one that says nothing.
 
-    The page builds its cells as they come into view, so all are looked at in turn.
+    The page builds its cells as they come into view, so each cell with a picture is looked at in turn.
     """
+    pictures = page.evaluate(
+        """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].map((cell, index) => [index,
+             (cell.sharedModel.outputs ?? []).filter((output) => "image/png" in (output.data ?? {})).length,
+           ]).filter(([, pictures]) => pictures > 0)"""
+    )
     found: set[str] = set()
-    for index in range(count_cells(page)):
+    for index, wanted in pictures:
         scroll_to(page, index)
-        found |= set(
-            page.locator(".jp-OutputArea-output img").evaluate_all("(all) => all.map((img) => img.alt || 'NONE')")
-        )
+        shown = page.locator(".jp-Notebook .jp-Cell.jp-mod-active .jp-OutputArea-output img")
+        expect(shown).to_have_count(wanted)
+        found |= set(shown.evaluate_all("(all) => all.map((img) => img.alt || 'NONE')"))
     return found
 
 
@@ -154,7 +158,19 @@ def show_slide(page: Page, cells: list[int]) -> None:
     """Go to a slide and bring on all its fragments."""
     for index in (cells[0], cells[-1]):
         page.evaluate("(index) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; }", index)
-        page.wait_for_timeout(400)
+        page.wait_for_timeout(50)
+    _settled(page, cells)
+
+
+def _settled(page: Page, cells: list[int]) -> Any:
+    """Return what the slide takes up, once it has its cells and has stopped moving; after 5 s, whatever is there."""
+    seen = None
+    for _ in range(50):
+        before, seen = seen, page.evaluate(_EXTENT)
+        if seen == before and seen["cells"] == cells:
+            break
+        page.wait_for_timeout(100)
+    return seen
 
 
 def slide_with(page: Page, text: str) -> list[int]:
@@ -169,7 +185,8 @@ _EXTENT = """() => {
   const boxes = all(".jp-Notebook .jp-Cell").map((cell) => cell.getBoundingClientRect());
   const inner = all(".jp-Cell .cm-scroller, .jp-Cell .jp-OutputArea-output");
   return {
-    cells: boxes.length,
+    cells: window.jupyterapp.shell.currentWidget.content.widgets
+      .map((cell, index) => (shown(cell.node) ? index : -1)).filter((index) => index >= 0),
     top: Math.min(...boxes.map((box) => box.top)),
     bottom: Math.max(...boxes.map((box) => box.bottom)),
     right: Math.max(...boxes.map((box) => box.right)),
@@ -185,10 +202,10 @@ def slides_that_overflow(page: Page) -> list[tuple[int, list[int], Any]]:
     too_large = []
     for number, cells in enumerate(slides(page), start=1):
         show_slide(page, cells)
-        seen = page.evaluate(_EXTENT)
+        seen = _settled(page, cells)
         shoot(page, f"slide_{number:02d}")
         print(f"slide {number:2}: {seen['bottom'] - seen['top']:4.0f} px high, cells {cells}")
-        assert seen["cells"] == len(cells), f"slide {number} shows other cells than its own"
+        assert seen["cells"] == cells, f"slide {number} shows other cells than its own"
         if seen["bottom"] > 720 or seen["right"] > 1280 or seen["top"] < 0 or seen["hidden"]:
             too_large.append((number, cells, seen))
     return too_large
