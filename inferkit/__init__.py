@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what an editor sees
+    from . import batch as batch
     from . import bayes as bayes
     from . import benchmark as benchmark
     from . import course as course
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # what an editor sees
     from . import models as models
     from . import plots as plots
     from . import predictor as predictor
+    from . import serving as serving
     from . import uncertainty as uncertainty
     from . import widgets as widgets
     from ._base import InputError as InputError
@@ -31,7 +33,8 @@ if TYPE_CHECKING:  # what an editor sees
 __version__ = "0.1.0"
 
 _MODULES = (
-    "bayes", "benchmark", "course", "datasets", "devices", "models", "plots", "predictor", "uncertainty", "widgets",
+    "batch", "bayes", "benchmark", "course", "datasets", "devices", "models", "plots", "predictor", "serving",
+    "uncertainty", "widgets",
 )  # fmt: skip
 _NAMES = {
     "InputError": "_base",

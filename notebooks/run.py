@@ -32,9 +32,11 @@ __all__ = ["Outcome", "main", "run_notebook"]
 BUDGET_SECONDS = 90
 BUDGET_MB, BUDGET_LITERT_MB = 1536, 450
 _SAMPLES_PER_SECOND = 10
-# What loads TensorFlow or PyMC: an import, or a call of this library that needs it. A compiled posterior needs none.
+# What loads TensorFlow or PyMC, or starts Dask's worker processes: an import, or a call of this library that needs it.
+# A compiled posterior needs none.
 _TRAINS = re.compile(
     r"^\s*(import|from) (keras|tensorflow|pymc)\b|\b(import_keras|models\.train|save_litert|to_litert)\("
+    r"|\bengine=\"dask\""
     r"|^\s*from inferkit\.bayes import (?!CompiledPosterior\b\s*$)",
     re.M,
 )

@@ -14,7 +14,7 @@ import time
 from tests.interpreters import ROOT, bootstrap, missing, newest_python
 
 VENV = ROOT / "build" / "python-3.13"
-LESSONS = ("02", "03", "04", "05", "06")  # 01 runs there as on Binder: `tests.replay`
+LESSONS = ("02", "03", "04", "05", "06", "07", "08")  # 01 runs there as on Binder: `tests.replay`
 # What concerns the repository, its tools and its builds, and no other Python: proved once, on the default one.
 ELSEWHERE = (
     "tests/browser", "tests/notebooks", "tests/test_package.py", "tests/test_readme.py", "tests/test_lab.py",

@@ -1,9 +1,11 @@
 """The LiteRT adapter: against TensorFlow, against LiteRT itself, and against damage."""
 
 import contextlib
+import copy
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -195,6 +197,67 @@ def test_one_model_serves_many_threads():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_calls_run_side_by_side_each_with_an_interpreter_of_its_own():
+    """Four calls that are all inside at once, twice: four interpreters, and no more the second time."""
+    model = load_reference("digits-cnn")
+    X = np.random.default_rng(0).uniform(0, 1, (8, 8, 8)).astype(np.float32)
+    expected = model(X)
+    inside = threading.Barrier(4, timeout=20)
+    run, answers = model._run, []
+
+    def meeting(lane, values):
+        inside.wait()  # breaks unless four are here together
+        found = run(lane, values)
+        inside.wait()
+        return found
+
+    model._run = meeting
+    for _ in range(2):
+        threads = [threading.Thread(target=lambda: answers.append(model(X))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(answers) == 8
+    assert all(np.array_equal(answer, expected) for answer in answers)
+    assert len(model._free) == len({id(lane.interpreter) for lane in model._free}) == 4
+
+
+def test_calls_one_after_the_other_share_one_interpreter():
+    model = load_reference("digits-cnn")
+    row = np.zeros((1, 8, 8), dtype=np.float32)
+    for answer in (model, model.call_one) * 3:
+        answer(row)
+    with pytest.raises(InputError):
+        model(np.zeros((1, 9, 9)))
+    assert len(model._free) == 1
+
+
+def test_an_interpreter_comes_back_from_a_call_that_fails(monkeypatch):
+    model = load_reference("digits-cnn")
+    row = np.zeros((1, 8, 8), dtype=np.float32)
+    expected = model(row)
+    (lane,) = model._free
+    for call in (model, model.call_one):
+        with monkeypatch.context() as patch:
+            patch.setattr(lane, "invoke", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                call(row)
+        assert model._free == [lane]
+        np.testing.assert_array_equal(call(row), expected)
+
+
+def test_a_model_travels_with_all_that_it_was_made_with(made, int8):
+    model = LiteRTModel(made, signature="double", num_threads=2)
+    model.name = "twice"
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert (copied.name, copied.signature, copied.num_threads) == ("twice", "double", 2)
+        assert copied.sha256 == model.sha256
+        np.testing.assert_array_equal(copied(np.ones((3, 2))), model(np.ones((3, 2))))
+    raw = pickle.loads(pickle.dumps(LiteRTModel(int8[0], dequantize=False)))
+    assert raw(int8[1]).dtype == np.int8
 
 
 def test_an_interrupt_between_two_sizes_does_not_mix_them(monkeypatch):

@@ -9,13 +9,17 @@ import pytest
 
 from inferkit import InputError, ModelFileError
 from inferkit._base import bundled, sha256
-from inferkit.datasets import load_signs, split_digits
+from inferkit.datasets import load_customers, load_signs, load_transactions, split_digits
 from inferkit.models import LiteRTModel, _reference, list_reference, load_reference
+from inferkit.predictor import churn_scorer, fraud_scorer
 
 NAMES = ["digits-mlp", "digits-cnn", "digits-cnn-int8", "digits-mobilenet", "signs-cnn"]
 NAMES += [f"signs-small-{k}" for k in range(1, 6)]
+NAMES += ["churn-mlp", "fraud-mlp"]
 PAIRS = [(record.name, fmt) for record in list_reference() for fmt in record.formats]
 KERAS_NAMES = [name for name, fmt in PAIRS if fmt == "keras"]
+
+SCORERS = {"churn-mlp": (churn_scorer, load_customers), "fraud-mlp": (fraud_scorer, load_transactions)}
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def test_the_registry_names_the_models_and_their_files():
     assert [record.name for record in list_reference()] == NAMES
     registry = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
     files = [part for entry in registry.values() for part in (entry, entry.get("keras")) if part]
-    assert len(files) == 17  # seven of digits, two and six of signs, the pictures of signs, the clinics
+    assert len(files) == 21  # seven of digits, two and six of signs, their pictures, clinics, two tables, their models
     for part in files:
         content = bundled(part["file"]).read_bytes()
         assert (len(content), sha256(content)) == (part["bytes"], part["sha256"])
@@ -50,8 +54,19 @@ def unseen(name):
     if name.startswith("signs-"):
         signs = load_signs()
         return signs.images / np.float32(255), signs.target
+    if name in SCORERS:
+        scorer, table = SCORERS[name]
+        return prepared(scorer(), table().data), table().target
     _, X, _, y = split_digits()
     return X / np.float32(16), y
+
+
+def prepared(predictor, table):
+    """Return what a predictor's model takes of a table."""
+    value = predictor.signature.input.check(table)
+    for step in predictor.preprocess:
+        value = step(value)
+    return value
 
 
 def test_records_are_frozen():

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from io import BytesIO
 from itertools import combinations, pairwise
-from threading import Semaphore, enumerate
+from threading import Event, Semaphore, current_thread, enumerate, main_thread
 from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 import pytest
 import traitlets
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.isotonic import IsotonicRegression
@@ -28,6 +28,7 @@ from inferkit.widgets._figure_axes import Axis, Scale, limits_of, make_axis, tic
 from inferkit.widgets._figure_controls import check_arguments, controls_of, log_grid, starting
 from inferkit.widgets._figure_labels import Label, place_inside, spread, text_width
 from inferkit.widgets._figure_parts import Part, coloured, parts_of
+from inferkit.widgets._figure_pulse import AT_MOST_S, AWAY_S, Buttons, Pulse
 from inferkit.widgets._figure_scene import Frame, Mark, Scene, elements, scene_of
 
 FRAME = Frame(make_axis("x", "dose, mg"), make_axis("y", "effect, %"))
@@ -53,7 +54,7 @@ def no_thread_left() -> Iterator[None]:
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in enumerate() if thread.name == "inferkit-figure"]
+    return [thread.name for thread in enumerate() if thread.name.startswith("inferkit-figure")]
 
 
 def from_browser(live: LiveFigure, asked: int, **values: Any) -> None:
@@ -500,6 +501,7 @@ def test_axes_say_what_they_show_and_names_stand_in_for_numbers() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(280, 1200), st.floats(1e-3, 1e5), st.integers(0, 3))
+@example(426, 98040.0, 0)  # the last number is moved in, towards the one before it
 def test_letters_fit_into_every_width(width: int, size: float, labels: int) -> None:
     frame = Frame(make_axis("x", "a long name of what is shown across, in its unit"), make_axis("y", "effect, %"))
     many = [curve([0, size], [size, size * k], label=f"curve number {k}") for k in range(1, labels + 1)]
@@ -725,6 +727,264 @@ def test_what_the_browser_gets_is_plain() -> None:
     told = json.loads(json.dumps(live._reply, allow_nan=False))
     assert told["texts"] == [["n", "3"]]
     assert {tag for tag, *_ in (*told["back"], *told["inside"], *told["front"])} == {"path", "text"}
+
+
+# ---- Ticks ----
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def from_page(live: LiveFigure, **content: Any) -> None:
+    """Send a message as the page does."""
+    live._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+
+
+def ticking(function: Callable[..., Any] = slope, every: float = 0.5, **more: Any) -> tuple[LiveFigure, Clock]:
+    live, clock = figure(function, every=every, **more), Clock()
+    live._pulse = Pulse(every, clock=clock)
+    return live, clock
+
+
+@pytest.mark.parametrize("every", [0, 0.05, 61, -1, float("nan"), "1", True])
+def test_a_tick_that_is_no_time_is_refused(every: Any) -> None:
+    with pytest.raises(InputError, match=r"every: expected 0\.1 to 60 seconds, or None, got"):
+        figure(every=every)
+
+
+def test_it_is_made_at_rest_and_each_beat_calls_the_function_once() -> None:
+    calls: list[float] = []
+    live, clock = ticking(lambda factor: [calls.append(factor), *slope(factor)][1:], start={"factor": 2})
+    from_page(live, beat="page")
+    _ = live.parts
+    assert (calls, live.running) == ([2.0], False)
+    from_page(live, run=True)
+    assert live.running
+    for tick in range(1, 5):
+        from_page(live, beat="page")
+        _ = live.parts
+        assert live._reply["ticks"] == tick
+        assert live._reply["asked"] == 0
+        clock.now += 0.5
+    live.set(factor=3)
+    _ = live.parts
+    assert live._reply["ticks"] == 4  # an answer to a control is none to a tick
+    from_page(live, run=False)
+    from_page(live, beat="page")
+    _ = live.parts
+    assert not live.running
+    assert calls == [2.0] * 5 + [3.0]
+
+
+def test_a_figure_without_ticks_does_not_run() -> None:
+    live = figure()
+    from_page(live, run=True)
+    assert not live._running
+
+
+def test_ticks_do_not_pile_up_and_a_control_overtakes_them() -> None:
+    gate = Gate()
+    live, clock = ticking(gate)
+    from_page(live, run=True)
+    assert gate.entered.acquire(timeout=30)
+    from_page(live, beat="page")
+    assert gate.entered.acquire(timeout=30)
+    for _ in range(50):  # an impatient page
+        clock.now += 0.5
+        from_page(live, beat="page")
+    from_browser(live, 7, factor=1)
+    gate.go.release(60)
+    assert live.parts[0].y[-1] == 2
+    assert gate.asked == [5, 5, 1]
+    assert live._reply["ticks"] == 51  # it answers all that came before
+    assert live._reply["asked"] == 7
+
+
+def test_a_failure_does_not_end_a_run() -> None:
+    fails = [False]
+
+    def function(factor: float) -> list[Part]:
+        if fails[0]:
+            raise ConnectionError("no server")
+        return slope(factor)
+
+    live, clock = ticking(function)
+    from_page(live, run=True)
+    for fails[0], told in ((True, "ConnectionError: no server"), (False, None)):
+        clock.now += 0.5
+        from_page(live, beat="page")
+        assert live.error == told
+        assert live.running
+
+
+def test_beats_of_one_page_that_were_held_up_and_arrive_together_are_each_answered() -> None:
+    live, clock = ticking()
+    from_page(live, run=True)
+    for tick in (1, 2, 3):
+        from_page(live, beat="page")
+        _ = live.parts
+        assert live._reply["ticks"] == tick
+        clock.now += 0.001
+
+
+def test_two_pages_share_the_ticks() -> None:
+    live, clock = ticking()
+    from_page(live, run=True)
+    for _ in range(3):
+        from_page(live, beat="one")
+        clock.now += 0.2
+        from_page(live, beat="two")
+        clock.now += 0.3
+    _ = live.parts
+    assert live._reply["ticks"] == 3
+
+
+def test_a_page_that_was_hidden_goes_on_and_one_that_comes_late_finds_it_stopped() -> None:
+    live, clock = ticking()
+    from_page(live, run=True)
+    from_page(live, beat="one")
+    clock.now += AWAY_S - 1
+    from_page(live, beat="two")  # a second page, while the first is there
+    clock.now += 300
+    assert not live.running
+    from_page(live, beat="one")
+    assert live.running
+    clock.now += AWAY_S + 1
+    from_page(live, beat="three")  # the notebook was opened anew
+    assert not live._running
+    from_page(live, run=True)
+    from_page(live, beat="three")
+    assert live.running
+
+
+def test_a_run_that_nobody_stops_comes_to_rest_and_can_be_started_again() -> None:
+    live, clock = ticking(every=60)
+    from_page(live, run=True)
+    beats = 0
+    while live._running and beats < 100:
+        from_page(live, beat="page")
+        clock.now += 60
+        beats += 1
+    assert beats == AT_MOST_S / 60 + 2  # at the last instant still, and the one after ends it
+    from_page(live, run=True)
+    from_page(live, beat="page")
+    assert live.running
+    live.stop()
+    assert not live.running
+
+
+def test_start_right_after_stop_ticks_at_once() -> None:
+    live, _ = ticking()
+    for tick, page in ((1, "one"), (2, "two")):
+        from_page(live, run=True)
+        from_page(live, beat=page)
+        from_page(live, run=False)
+        _ = live.parts
+        assert live._reply["ticks"] == tick
+
+
+def test_a_closed_figure_takes_no_beat() -> None:
+    calls: list[float] = []
+    live, _ = ticking(lambda factor: [calls.append(factor), *slope(factor)][1:])
+    from_page(live, run=True)
+    live.close()
+    live._on_message(live, {"beat": "page"}, [])
+    assert calls == [5.0]
+
+
+# ---- Buttons ----
+
+
+@pytest.mark.parametrize(
+    ("buttons", "match"),
+    [
+        (["go"], "expected up to 4 functions by name"),
+        ({str(i): print for i in range(5)}, "expected up to 4 functions by name"),
+        ({"": print}, "expected names of up to 40 characters, got ''"),
+        ({3: print}, "expected names of up to 40 characters, got 3"),
+        ({"x" * 41: print}, "expected names of up to 40 characters"),
+        ({"go": 3}, "expected a function for 'go', got int"),
+    ],
+)
+def test_buttons_that_cannot_be_pressed_are_refused(buttons: Any, match: str) -> None:
+    with pytest.raises(InputError, match=f"buttons: {match}"):
+        figure(buttons=buttons)
+
+
+def test_a_press_works_on_a_thread_of_its_own_while_the_figure_goes_on() -> None:
+    entered, go, seen = Event(), Event(), []
+
+    def overload() -> None:
+        seen.append(current_thread())
+        entered.set()
+        assert go.wait(30)
+
+    live = figure(lambda factor: [*slope(factor), text("overloads", len(seen))], buttons={"Overload": overload})
+    from_page(live, press="Overload")
+    assert entered.wait(30)
+    assert live._pressed == {"busy": "Overload", "error": ""}
+    live.set(factor=1)
+    assert live.parts[0].y[-1] == 2  # the figure does not wait for it
+    from_page(live, press="Overload")
+    live.press("Overload")
+    go.set()
+    assert live._pushed.wait(30)
+    assert len(seen) == 1  # a press on a button at work is none
+    assert seen[0] is not main_thread()
+    assert live._pressed == {"busy": "", "error": ""}
+    live.press("Overload")
+    assert live._pushed.wait(30)
+    assert live.parts[-1].words == "2"  # the function was called anew
+    from_page(live, press="no such")
+    with pytest.raises(InputError, match=r"press: expected one of \['Overload'\], got 'no such'"):
+        live.press("no such")
+
+
+def test_a_button_that_fails_is_told_until_the_next_press() -> None:
+    fails = [True]
+
+    def restart() -> None:
+        if fails[0]:
+            raise SystemExit("<b>bye</b>")
+
+    live = figure(buttons={"Restart": restart})
+    live.press("Restart")
+    assert live._pushed.wait(30)
+    assert live._pressed == {"busy": "", "error": "Restart: SystemExit: <b>bye</b>"}
+    assert live.error is None  # the figure is right
+    fails[0] = False
+    live.press("Restart")
+    assert live._pushed.wait(30)
+    assert live._pressed["error"] == ""
+
+
+def test_buttons_come_back_even_if_nobody_can_be_told() -> None:
+    def tell(busy: str, error: str) -> None:
+        if not busy:
+            raise ConnectionError("closed")
+
+    count: list[int] = []
+    buttons = Buttons({"go": lambda: count.append(1)}, tell)
+    for _ in range(2):
+        assert buttons.press("go")
+        assert buttons.wait(30)
+    assert len(count) == 2
+
+
+def test_closing_takes_no_press_any_more() -> None:
+    count: list[int] = []
+    live = figure(buttons={"go": lambda: count.append(1)})
+    live.close()
+    live._pushed.press("go")
+    assert not live._pushed.wait(1)
+    assert count == []
 
 
 # ---- At rest ----

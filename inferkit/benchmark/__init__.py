@@ -15,6 +15,7 @@ from ._latency import LatencyResult, measure_latency
 from ._ledger import Ledger
 from ._memory import MemoryResult, measure_memory
 from ._percentiles import Percentile, SampleTooSmallError, percentile, percentile_interval, samples_needed
+from ._queries import OUTCOMES, Queries
 from ._scenarios import SCENARIOS, ScenarioResult, run_scenario
 from ._store import LedgerError
 from ._throughput import ThroughputResult, measure_throughput
@@ -22,6 +23,7 @@ from ._timing import CallError, ClockError
 from ._words import time_words
 
 __all__ = [
+    "OUTCOMES",
     "SCENARIOS",
     "CallError",
     "ChildError",
@@ -34,6 +36,7 @@ __all__ = [
     "LedgerError",
     "MemoryResult",
     "Percentile",
+    "Queries",
     "Ratio",
     "SampleTooSmallError",
     "ScenarioResult",

@@ -99,6 +99,8 @@ class LatencyResult:
 
     def stated(self, q: float) -> Percentile | None:
         """Return a percentile in milliseconds, or None where the sample does not support it."""
+        if not self.n:  # of a load none of whose queries was answered
+            return None
         try:
             return self.percentile(q)
         except SampleTooSmallError:
@@ -137,6 +139,8 @@ class LatencyResult:
         return f"{self.n:,} of {self.wanted:,} samples: {why}"
 
     def _resolution(self) -> str | None:
+        if not self.n:
+            return None
         if not self.samples_ns.all():
             return f"{int((self.samples_ns == 0).sum()):,} calls took no time that the clock could see"
         share = self.timer_ns / float(np.median(self.samples_ns))

@@ -17,6 +17,7 @@ from .._base import InputError, ProgressLine, generator
 from ..devices import busy_watch, stamp
 from ._latency import LatencyResult, name_of, warm_up
 from ._percentiles import percentile_interval, samples_needed
+from ._queries import Queries
 from ._schedule import Run, ask_at, ask_in_turn, ask_offline
 from ._timing import (
     Call,
@@ -33,6 +34,7 @@ from ._words import time_words
 
 SCENARIOS = {"single_stream": 90, "multi_stream": 99, "server": 99, "offline": None}
 """MLPerf's percentile for each scenario; offline counts samples a second."""
+_METRICS = SCENARIOS | {"closed_loop": 99}  # a load test by clients that wait; not one of MLPerf's
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,7 +43,8 @@ class ScenarioResult:
 
     Attributes
     ----------
-    scenario : {"single_stream", "multi_stream", "server", "offline"}
+    scenario : {"single_stream", "multi_stream", "server", "offline", "closed_loop"}
+        The last is a load test's own: several clients, each of which waits for its answer.
     latency : LatencyResult
         One sample for each query; for `offline` one for each row, from the start of the run. In
         `server` a query's time begins at the instant at which it was scheduled.
@@ -56,6 +59,9 @@ class ScenarioResult:
         the rate. For the rest: whether the sample supports the scenario's percentile.
     reasons : tuple of str
         Why it is not valid.
+    queries : Queries or None
+        Of a load test: what became of every query, those without an answer too. `latency` holds
+        those that were answered, in time or late.
     """
 
     scenario: str
@@ -66,11 +72,12 @@ class ScenarioResult:
     latency_bound_ms: float | None = None
     is_valid: bool = True
     reasons: tuple[str, ...] = ()
+    queries: Queries | None = None
 
     @property
     def metric(self) -> str:
         """Name of the scenario's own metric: "p90_ms", "p99_ms" or "samples_per_s"."""
-        q = SCENARIOS[self.scenario]
+        q = _METRICS[self.scenario]
         return "samples_per_s" if q is None else f"p{q}_ms"
 
     @property
@@ -85,6 +92,7 @@ class ScenarioResult:
         """Return the result as plain values that JSON can hold."""
         own = ("scenario", "metric", "value", "samples_per_s", "seconds", "target_qps", "latency_bound_ms", "is_valid")
         plain = {name: getattr(self, name) for name in own} | {"reasons": list(self.reasons)}
+        plain |= {} if self.queries is None else {"outcomes": self.queries.counts()}
         return plain | {"latency": self.latency.to_dict(samples=samples)}
 
     def _head(self) -> str:
@@ -92,11 +100,15 @@ class ScenarioResult:
         asked = "" if self.target_qps is None else f", {self.target_qps:,.0f} queries a second asked for"
         return f"{self.scenario}: {rate}{asked}; {'valid' if self.is_valid else 'not valid'}"
 
+    def _said(self) -> list[str]:
+        """Return what stands between the head and the times: what became of the queries, and the reasons."""
+        return [*([] if self.queries is None else [self.queries.words()]), *self.reasons]
+
     def __repr__(self) -> str:
-        return "\n".join([self._head(), *(f"  {reason}" for reason in self.reasons), repr(self.latency)])
+        return "\n".join([self._head(), *(f"  {line}" for line in self._said()), repr(self.latency)])
 
     def _repr_html_(self) -> str:
-        reasons = "".join(f"<p>{escape(reason)}</p>" for reason in self.reasons)
+        reasons = "".join(f"<p>{escape(line)}</p>" for line in self._said())
         return f"<p><strong>{escape(self._head())}</strong></p>{reasons}{self.latency._repr_html_()}"
 
 

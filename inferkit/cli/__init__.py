@@ -1,4 +1,4 @@
-"""The command line: ``inferkit doctor | bench | predict | data``.
+"""The command line: ``inferkit doctor | bench | predict | serve | data``.
 
 >>> from inferkit.cli import main
 >>> main(["--version"])  # doctest: +ELLIPSIS

@@ -31,7 +31,8 @@ PURPOSES = {
     "pandas": "tables as data frames",
     "bench": "what other processes use, on systems other than Linux",
     "serve": "answering over HTTP",
-    "scale": "tables larger than memory, on Dask",
+    "scale": "a table on several processes or machines, on Dask",
+    "parquet": "tables in Parquet files",
     "verify": "other people's measuring programs, to compare with",
 }
 _KERNEL_SECONDS = 30.0

@@ -15,6 +15,7 @@ _COMMANDS = {
     "doctor": "say what is installed, what this machine is, and what is missing",
     "bench": "measure a model: latency, throughput, memory",
     "predict": "answer rows with a model, one JSON line for each",
+    "serve": "answer over HTTP until told to stop",
     "data": "list the data and the models that are here, or verify them",
 }
 
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(made["doctor"])
     _add_bench(made["bench"])
     _add_predict(made["predict"])
+    _add_serve(made["serve"])
     made["data"].add_argument("action", choices=["list", "verify"], help="list, or compare every file with its hash")
     _add_json(made["data"])
     return parser
@@ -142,12 +144,65 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probabilities", action="store_true", help="add the probability of each label")
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serve models over HTTP: the Open Inference Protocol (KServe v2), and plain JSON beside it. SIGTERM or Ctrl-C: "
+        "what was accepted is finished, what is new refused; a second Ctrl-C ends it at once. A token that requests "
+        "must bring comes from --token-file or from the environment variable INFERKIT_TOKEN."
+    )
+    parser.add_argument(
+        "models", metavar="MODEL", nargs="+",
+        help="a file that `inferkit predict` takes, or a bundled model's name, such as digits-cnn",
+    )  # fmt: skip
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        action="append",
+        help="a model's name in requests, once for each (default: the file's)",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
+    )
+    parser.add_argument("--port", metavar="N", type=_whole, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--threads", metavar="N", type=_count, default=1, help="threads of one call (default: 1)")
+    parser.add_argument("--workers", metavar="N", type=_count, help="calls of a model side by side (default: 1)")
+    parser.add_argument("--max-batch-size", metavar="N", type=_count, help="rows of one call (default: 64)")
+    parser.add_argument(
+        "--max-wait-ms",
+        metavar="MS",
+        type=_not_negative,
+        help="how long an idle model waits for more rows (default: 0)",
+    )
+    parser.add_argument(
+        "--max-queue", metavar="N", type=_count, help="rows that may wait; more are refused (default: 1024)"
+    )
+    parser.add_argument(
+        "--deadline-ms", metavar="MS", type=_not_negative, help="for each request; 0 for none (default: 30000)"
+    )
+    parser.add_argument("--max-body-bytes", metavar="N", type=_count, help="of one request (default: 16777216)")
+    parser.add_argument("--max-connections", metavar="N", type=_count, help="open at once (default: 512)")
+    for part, default in (("header", 5), ("body", 10)):
+        parser.add_argument(
+            f"--{part}-timeout", metavar="S", type=_duration, dest=f"{part}_timeout_s",
+            help=f"for a client to send a request's {part} (default: {default})",
+        )  # fmt: skip
+    parser.add_argument("--token-file", metavar="FILE", help="file with the token that requests must bring")
+    parser.add_argument(
+        "--shutdown-timeout", metavar="S", type=_duration, default=10.0,
+        help="what has not ended so long after the signal is broken off (default: 10)",
+    )  # fmt: skip
+
+
 def _count(text: str) -> int:
     return int(_number(text, int, 1, "a whole number ≥ 1"))
 
 
 def _whole(text: str) -> int:
     return int(_number(text, int, 0, "a whole number ≥ 0"))
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, float, 0, "a number ≥ 0")
 
 
 def _duration(text: str) -> float:

@@ -16,24 +16,39 @@ Every loader gives a :class:`sklearn.utils.Bunch`, a dict whose keys are attribu
 ====================  ============================================================================
 
 A loader of pictures adds ``images``, (n_rows, height, width) or, in colour, (n_rows, height, width, 3), which shares
-its memory with ``data``. ``load_*`` never touches the network. ``make_*`` draws as many rows as one likes.
+its memory with ``data``. A table with words (customers, transactions) has a structured array (n_rows,) as ``data``: a
+column by its name, rows by number or slice, words as str; and it adds ``categories``, the words of each such column.
+``load_*`` never touches the network, ``fetch_*`` does. ``make_*`` draws as many rows as one likes, ``iter_*`` gives the
+same in batches.
 """
 
 from ._bunch import NOT_STATED
 from ._clinics import DoseResponse, load_clinics, make_clinics
+from ._customers import churn_probability, iter_customers, load_customers, make_customers
 from ._drawing import picture_from_drawing
 from ._signs import load_signs, make_signs
+from ._telco import fetch_telco
+from ._transactions import fraud_probability, iter_transactions, load_transactions, make_transactions
 from ._uci import load_digits, load_tumours, split_digits
 
 __all__ = [
     "NOT_STATED",
     "DoseResponse",
+    "churn_probability",
+    "fetch_telco",
+    "fraud_probability",
+    "iter_customers",
+    "iter_transactions",
     "load_clinics",
+    "load_customers",
     "load_digits",
     "load_signs",
+    "load_transactions",
     "load_tumours",
     "make_clinics",
+    "make_customers",
     "make_signs",
+    "make_transactions",
     "picture_from_drawing",
     "split_digits",
 ]

@@ -64,7 +64,12 @@ class LiteRTModel:
 
     Rows go along the first axis. Real numbers may be given to a quantized input, and come back
     from a quantized output: the adapter rounds and scales. Integers of the tensor's own type are
-    passed on as they are. One model may be called from several threads; the calls take turns.
+    passed on as they are.
+
+    One model may be called from several threads, and the calls run side by side: each takes an
+    interpreter of its own, made when none is free and kept for the next call. So there are as many
+    as calls ever ran at once, each with the memory of its largest batch. A model can be pickled: its
+    content travels, and interpreters are made anew.
 
     Parameters
     ----------
@@ -122,11 +127,12 @@ class LiteRTModel:
         self.content = _read(model, sha256)
         self.num_threads = num_threads
         self.dequantize = dequantize
-        self._lock = threading.Lock()
         self._interpreter = _make_interpreter(self.content, num_threads, self.name)
         self.signatures = tuple(self._interpreter.get_signature_list())
         self.signature = self._choose(signature)
         self._read_tensors()
+        self._free = [self._lane_of(self._interpreter)]
+        self.call_one = self._make_call_one()
 
     def _choose(self, signature: str | None) -> str | None:
         if signature is None:
@@ -138,20 +144,35 @@ class LiteRTModel:
 
     def _read_tensors(self) -> None:
         """Read names, shapes and types; find out whether the direct calls serve this signature."""
-        direct_in, direct_out = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        interpreter = self._interpreter
+        direct_in, direct_out = interpreter.get_input_details(), interpreter.get_output_details()
         named_in, named_out = _named(direct_in), _named(direct_out)
-        self._runner = None
+        self._is_other = False
         if self.signature is not None:
-            runner = self._interpreter.get_signature_runner(self.signature)
+            runner = interpreter.get_signature_runner(self.signature)
             named_in, named_out = runner.get_input_details(), runner.get_output_details()
-            if _identity(named_in) != _identity(_named(direct_in)):
-                self._runner = runner  # another subgraph: only the runner can call it
+            # another subgraph: only its runner can call it
+            self._is_other = _identity(named_in) != _identity(_named(direct_in))
         self.inputs = {name: _info(name, detail) for name, detail in named_in.items()}
         self.outputs = {name: _info(name, detail) for name, detail in named_out.items()}
         self._in = [(self.inputs[name], detail["index"]) for name, detail in named_in.items()]
         self._out = [(self.outputs[name], detail["index"]) for name, detail in named_out.items()]
-        self._shapes = [tuple(int(n) for n in detail["shape"]) for detail in named_in.values()]
-        self.call_one = self._make_call_one()
+        self._first_shapes = [tuple(int(n) for n in detail["shape"]) for detail in named_in.values()]
+
+    def _lane_of(self, interpreter: Any) -> "_Lane":
+        runner = interpreter.get_signature_runner(self.signature) if self._is_other else None
+        return _Lane(interpreter, runner, self._first_shapes)
+
+    def _take(self) -> "_Lane":
+        """Return a free interpreter, or a new one. A list's pop and append are atomic: no lock is needed."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._lane_of(_make_interpreter(self.content, self.num_threads, self.name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {name: getattr(self, name) for name in ("num_threads", "signature", "dequantize")}
+        return _from_content, (type(self), self.content, self.name, options)
 
     @property
     def size_bytes(self) -> int:
@@ -161,7 +182,9 @@ class LiteRTModel:
     @cached_property
     def is_quantized(self) -> bool:
         """Whether the model computes in integers, be it behind inputs and outputs of real numbers."""
-        details = self._interpreter.get_tensor_details()
+        lane = self._take()
+        details = lane.interpreter.get_tensor_details()
+        self._free.append(lane)
         return any(d["quantization"][0] and np.dtype(d["dtype"]).itemsize == 1 and len(d["shape"]) > 1 for d in details)
 
     @cached_property
@@ -193,8 +216,11 @@ class LiteRTModel:
         if named or len(arrays) != len(self._in):
             arrays = self._order(arrays, named)
         values = [_fit(array, info) for array, (info, _) in zip(arrays, self._in, strict=True)]
-        with self._lock:
-            outputs = self._run(values) if self._runner is None else self._run_other(values)
+        lane = self._take()
+        try:
+            outputs = self._run_other(lane, values) if self._is_other else self._run(lane, values)
+        finally:
+            self._free.append(lane)
         if self.dequantize:
             outputs = [
                 info.dequantize(out) if info.is_quantized else out
@@ -206,45 +232,45 @@ class LiteRTModel:
         """Make the shortest way through for one row, where the model has one float input and output."""
         (info, index), *more_in = self._in
         (out, out_index), *more_out = self._out
-        if self._runner or more_in or more_out or info.is_quantized or (out.is_quantized and self.dequantize):
+        if self._is_other or more_in or more_out or info.is_quantized or (out.is_quantized and self.dequantize):
             return self
         dtype, shape = info.dtype, tuple(1 if n == -1 else n for n in info.shape)
-        shapes, lock, interpreter = [shape], self._lock, self._interpreter
-        set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+        shapes, take, give_back = [shape], self._take, self._free.append
 
         def call_one(row: Array) -> Any:
             if row.dtype is not dtype or row.shape != shape:
                 return self(row)  # which converts, or says what is wrong
-            with lock:
-                if self._shapes != shapes:
-                    self._resize(shapes)
-                set_tensor(index, row)
-                invoke()
-                return get_tensor(out_index)
+            lane = take()
+            try:
+                if lane.shapes != shapes:
+                    self._resize(lane, shapes)
+                lane.set_tensor(index, row)
+                lane.invoke()
+                return lane.get_tensor(out_index)
+            finally:
+                give_back(lane)
 
         return call_one
 
-    def _run(self, values: list[Array]) -> list[Array]:
-        """Set, invoke, get. The lock is held."""
-        interpreter = self._interpreter
+    def _run(self, lane: "_Lane", values: list[Array]) -> list[Array]:
+        """Set, invoke, get."""
         shapes = [value.shape for value in values]
-        if shapes != self._shapes:
-            self._resize(shapes)
+        if shapes != lane.shapes:
+            self._resize(lane, shapes)
         for value, (_, index) in zip(values, self._in, strict=True):
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for _, index in self._out]
+            lane.set_tensor(index, value)
+        lane.invoke()
+        return [lane.get_tensor(index) for _, index in self._out]
 
-    def _resize(self, shapes: list[tuple[int, ...]]) -> None:
-        self._shapes = []  # unknown until the new shapes are in place: an interrupt must not lie
+    def _resize(self, lane: "_Lane", shapes: list[tuple[int, ...]]) -> None:
+        lane.shapes = []  # unknown until the new shapes are in place: an interrupt must not lie
         for shape, (_, index) in zip(shapes, self._in, strict=True):
-            self._interpreter.resize_tensor_input(index, shape)
-        self._interpreter.allocate_tensors()
-        self._shapes = shapes
+            lane.interpreter.resize_tensor_input(index, shape)
+        lane.interpreter.allocate_tensors()
+        lane.shapes = shapes
 
-    def _run_other(self, values: list[Array]) -> list[Array]:
-        assert self._runner is not None
-        result = self._runner(**dict(zip(self.inputs, values, strict=True)))
+    def _run_other(self, lane: "_Lane", values: list[Array]) -> list[Array]:
+        result = lane.runner(**dict(zip(self.inputs, values, strict=True)))
         return [result[name] for name in self.outputs]
 
     def _order(self, arrays: tuple[npt.ArrayLike, ...], named: Mapping[str, npt.ArrayLike]) -> tuple[Any, ...]:
@@ -259,6 +285,24 @@ class LiteRTModel:
         if missing:
             raise InputError(f"no array for the input {missing[0]!r}; the model takes {list(self.inputs)}")
         return tuple(given[name] for name in self.inputs)
+
+
+class _Lane:
+    """One interpreter and the shapes it stands ready for: in the hands of one call at a time."""
+
+    __slots__ = ("get_tensor", "interpreter", "invoke", "runner", "set_tensor", "shapes")
+
+    def __init__(self, interpreter: Any, runner: Any, shapes: list[tuple[int, ...]]) -> None:
+        self.interpreter, self.runner, self.shapes = interpreter, runner, shapes
+        self.set_tensor, self.invoke = interpreter.set_tensor, interpreter.invoke  # bound once, for speed
+        self.get_tensor = interpreter.get_tensor
+
+
+def _from_content(kind: type[LiteRTModel], content: bytes, name: str, options: dict[str, Any]) -> LiteRTModel:
+    """Make a model that was pickled."""
+    model = kind(content, **options)
+    model.name = name
+    return model
 
 
 def _read(model: str | os.PathLike[str] | bytes, expected: str | None) -> bytes:

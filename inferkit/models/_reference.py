@@ -33,7 +33,8 @@ class ReferenceModel:
         Numbers in the network that training sets, and the averages of batch normalisation.
     accuracy : float
         Share of right answers of the ``.tflite`` file on rows that it was not trained on: the test part of
-        :func:`inferkit.datasets.split_digits`, or all of :func:`inferkit.datasets.load_signs`.
+        :func:`inferkit.datasets.split_digits`, or all of :func:`inferkit.datasets.load_signs`, `load_customers` or
+        `load_transactions`. Where one answer is rare it says little: the card has more.
     random_state : int
         Seed of its training.
     """
@@ -74,6 +75,8 @@ def list_reference() -> list[ReferenceModel]:
     signs-small-3 litert
     signs-small-4 litert
     signs-small-5 litert
+    churn-mlp litert
+    fraud-mlp litert
     """
     return [_record(name, entry) for name, entry in _registry().items()]
 
@@ -95,8 +98,9 @@ def load_reference(name: str, format: Literal["litert", "keras"] = "litert", *, 
     Returns
     -------
     LiteRTModel or keras.Model
-        Takes float32 scaled to 0..1 and gives probabilities: the digit models from (n, 8, 8) ink to (n, 10), the
-        sign models from (n, 32, 32, 3) light to (n, 12).
+        Takes float32 and gives probabilities. The digit models take ink scaled to 0..1, from (n, 8, 8) to (n, 10), the
+        sign models light scaled to 0..1, from (n, 32, 32, 3) to (n, 12). The models over tables take 19 numbers to
+        (n, 2); `inferkit.predictor.churn_scorer` and `fraud_scorer` make these from a table.
 
     Raises
     ------

@@ -7,11 +7,15 @@
 [0, 1, 2]
 """
 
+from ._http import HTTPBackend
 from ._predictor import Predictor
+from ._remote_error import RemoteError
+from ._scorers import churn_scorer, fraud_scorer
 from ._signature import ArraySpec, Column, OutputSpec, Signature, TableSpec, TextSpec
 from ._steps import (
     Cast,
     Clip,
+    Log1p,
     Lowercase,
     OneHot,
     Reshape,
@@ -29,10 +33,12 @@ __all__ = [
     "Cast",
     "Clip",
     "Column",
+    "Log1p",
     "Lowercase",
     "OneHot",
     "OutputSpec",
     "Predictor",
+    "RemoteError",
     "Reshape",
     "Scale",
     "Sigmoid",
@@ -45,7 +51,10 @@ __all__ = [
     "TextSpec",
     "ToFrame",
     "Trace",
+    "churn_scorer",
     "digit_reader",
+    "fraud_scorer",
+    "remote",
     "sign_reader",
 ]
 
@@ -109,3 +118,49 @@ def sign_reader(name: str = "signs-cnn", *, num_threads: int = 1) -> Predictor:
         labels=SIGN_NAMES,
         name=name,
     )
+
+
+def remote(
+    url: str, *, token: str | None = None, timeout_s: float = 30.0, connect_timeout_s: float = 5.0, retries: int = 2
+) -> Predictor:
+    """Return a predictor over a model that a server holds; ``Predictor(url)`` with a say in how it is reached.
+
+    Parameters
+    ----------
+    url : str
+        The model's, such as ``"http://127.0.0.1:8000/v2/models/digits"``, or that of a server of one model.
+    token : str, optional
+        Sent as ``Authorization: Bearer <token>``.
+    timeout_s : float, default=30
+        From asking to having the whole answer. Of many rows each 1,024 are a request with a time of its own.
+    connect_timeout_s : float, default=5
+        Until the server takes the connection.
+    retries : int, default=2
+        How often a request is sent again where that is safe: nobody took the connection, or the server says that it
+        is busy and when to come back. A request whose answer got lost is never sent again.
+
+    Returns
+    -------
+    Predictor
+        With the server's contract. Rows are checked here, before they are sent.
+
+    Raises
+    ------
+    InputError
+        If the URL is none, or the server refuses: its words are in the message. Later calls raise it as well.
+    RemoteError
+        If no server answers there, or none that speaks the Open Inference Protocol. Later calls raise it as well.
+
+    Examples
+    --------
+    >>> from inferkit.datasets import load_digits
+    >>> from inferkit.serving import serve
+    >>> with serve(digit_reader()) as server:
+    ...     remote(server.url, timeout_s=20).predict(load_digits().images[:3]).tolist()
+    [0, 1, 2]
+    """
+    return Predictor(
+        HTTPBackend(
+            url, token=token, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, retries=retries
+        )
+    )  # fmt: skip

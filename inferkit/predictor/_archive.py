@@ -55,6 +55,8 @@ def _json(manifest: dict[str, Any]) -> bytes:
 
 def _model_content(predictor: Any) -> tuple[str, bytes]:
     backend = predictor.backend
+    if backend.kind == "http":
+        raise InputError(f"{predictor.name} lives on a server and cannot be saved: keep its address, {backend.url}")
     if backend.kind not in _MEMBERS:
         raise InputError(
             f"{predictor.name} is a function and cannot be saved: a file holds no code. Save a Keras, LiteRT, ONNX or "

@@ -1,4 +1,4 @@
-"""Backends: one way to call a Keras model, a LiteRT file, an estimator, an ONNX file, a posterior or a function.
+"""Backends: one way to call a Keras model, a LiteRT file, an estimator, an ONNX file, a posterior, a URL or a function.
 
 No framework is imported here. What is already loaded is recognised by where its class was made.
 """
@@ -15,6 +15,7 @@ from .._base import InputError, ModelFileError, require
 from ..bayes._compiled import CompiledPosterior
 from ..bayes._compiled_groups import NEW_GROUP
 from ..models import LiteRTModel, load_keras
+from ._http import HTTPBackend
 from ._signature import ArraySpec, Column, InputSpec, Label, OutputSpec, TableSpec, TextSpec
 
 Array = npt.NDArray[Any]
@@ -264,15 +265,15 @@ def as_backend(model: Any) -> Backend:
     """Return the backend that can call `model`, or raise `InputError`."""
     if isinstance(model, type):
         raise _no_model(model)
+    if isinstance(model, str) and model.startswith(("http://", "https://")):
+        return HTTPBackend(model)
     if isinstance(model, str | os.PathLike):
         return _from_path(Path(model))
     if isinstance(model, LiteRTModel):
         return LiteRTBackend(model)
     if isinstance(model, CompiledPosterior):
         return PosteriorBackend(model)
-    if isinstance(
-        model, CallableBackend | LiteRTBackend | KerasBackend | SklearnBackend | OnnxBackend | PosteriorBackend
-    ):  # fmt: skip
+    if isinstance(model, _OURS):
         return model
     origins = {cls.__module__.partition(".")[0]: cls.__name__ for cls in type(model).__mro__}
     if "keras" in origins and hasattr(model, "predict_on_batch"):
@@ -286,10 +287,15 @@ def as_backend(model: Any) -> Backend:
     return CallableBackend(model)
 
 
+_OURS = (
+    CallableBackend, HTTPBackend, KerasBackend, LiteRTBackend, OnnxBackend, PosteriorBackend, SklearnBackend,
+)  # fmt: skip
+
+
 def _no_model(model: Any) -> InputError:
     return InputError(
         "expected a Keras model, a LiteRTModel, a fitted scikit-learn estimator, an ONNX session, a "
-        f"CompiledPosterior, a path to a model file or a function of a batch, got {model!r:.80}"
+        f"CompiledPosterior, a path to a model file, a URL or a function of a batch, got {model!r:.80}"
     )
 
 

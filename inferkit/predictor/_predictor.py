@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._base import InputError
-from . import _archive
+from . import _archive, _pickled
 from ._backends import Backend, as_backend, labels_of
 from ._signature import InputSpec, Label, OutputSpec, Signature
 from ._steps import Step, step_name
@@ -51,6 +51,12 @@ class Predictor:
     ------
     InputError
         If the model is of no known kind, or the contract cannot be known.
+
+    Notes
+    -----
+    A predictor can be pickled if its parts can, and so be sent to another process. A lambda or a function made
+    inside another one cannot; ``cloudpickle`` (which Dask brings along) sends those too. Open only pickles of your
+    own: for a file use `save`, which holds no code.
 
     Examples
     --------
@@ -159,6 +165,27 @@ class Predictor:
             )
         outputs = self._run(self.signature.input.check(X))
         return _only({spec.name: self._checked(spec, outputs[spec.name]) for spec in specs})
+
+    def predict_outputs(self, X: Any) -> dict[str, Array]:
+        """Return what the model gives, each output by its name: probabilities, labels or values.
+
+        Parameters
+        ----------
+        X : array-like, table or list of str
+
+        Returns
+        -------
+        dict of str to numpy.ndarray of shape (n, ...)
+            One entry for each output of the signature, in its order. Probabilities are checked.
+
+        Raises
+        ------
+        InputError
+            As `predict` does.
+        """
+        outputs = self._run(self.signature.input.check(X))
+        specs = self.signature.outputs
+        return {s.name: self._checked(s, outputs[s.name]) if s.labels else outputs[s.name] for s in specs}
 
     def predict_one(self, x: Any) -> Any:
         """Return the answer for one row: the quickest way from one input to one label.
@@ -303,6 +330,9 @@ class Predictor:
         return f"Predictor({self.name!r}: {flow})"
 
     # -- keeping -----------------------------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _pickled.reduced(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model, the steps and the contract into one file, with a hash of each part.

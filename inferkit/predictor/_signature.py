@@ -1,6 +1,6 @@
 """What a predictor takes and gives: checked at the door, in words a caller can act on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._base import InputError
+from ._table import Column as Column
+from ._table import TableSpec as TableSpec
+from ._table import check_limits, range_words
 
 Array = npt.NDArray[Any]
 Label = str | int | float | bool
@@ -51,7 +54,7 @@ class ArraySpec:
         object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         if any(not (n is None or (isinstance(n, int) and n > 0)) for n in self.shape):
             raise InputError(f"shape: expected lengths ≥ 1 or None, got {self.shape}")
-        _check_limits("the array", self.low, self.high)
+        check_limits("the array", self.low, self.high)
         largest = np.finfo(np.float64).max
         # What `check_one` compares with, made once.
         object.__setattr__(self, "_dtype", np.dtype(self.dtype))
@@ -120,140 +123,9 @@ class ArraySpec:
         bad = ~np.isfinite(wide) | (wide < self._low) | (wide > self._high)
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InputError(
-            f"expected {_range_words(self.low, self.high, self.unit)}, got {array[where]:g} at index {where}"
+            f"expected {range_words(self.low, self.high, self.unit)}, got {array[where]:g} at index {where}"
             + (f" and {int(bad.sum()) - 1} more" if bad.sum() > 1 else "")
         )
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    Parameters
-    ----------
-    name : str
-    unit : str
-        Unit of a number, such as ``"mm"``.
-    low, high : float, optional
-        The smallest and the largest number allowed.
-    categories : sequence of str, optional
-        The words allowed; a column that has them holds words, one that has none holds numbers.
-    """
-
-    name: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    categories: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.categories is not None:
-            object.__setattr__(self, "categories", tuple(self.categories))
-        _check_limits(f"column {self.name!r}", self.low, self.high)
-
-    def check(self, values: Iterable[Any]) -> Array:
-        """Return the column's values as float64, or as str objects if it has categories."""
-        if self.categories is not None:
-            return self._check_words(list(values))
-        try:
-            array = np.asarray(list(values))
-            if array.dtype.kind not in "fiu" and not all(_is_number(v) for v in array):
-                raise TypeError
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"column {self.name!r}: expected numbers{self._in_unit()}, got {values!r:.80}") from error
-        low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
-        bad = ~np.isfinite(array) | (array < low) | (array > high)
-        if bad.any():
-            row = int(bad.argmax())
-            wanted = _range_words(self.low, self.high, self.unit)
-            raise InputError(f"column {self.name!r}: expected {wanted}, got {array[row]:g} in row {row}")
-        return array
-
-    def _in_unit(self) -> str:
-        return f" in {self.unit}" if self.unit else ""
-
-    def _check_words(self, values: list[Any]) -> Array:
-        assert self.categories is not None
-        for row, value in enumerate(values):
-            if not isinstance(value, str) or value not in self.categories:
-                known = ", ".join(map(repr, self.categories))
-                raise InputError(f"column {self.name!r}: expected one of {known}, got {value!r} in row {row}")
-        return np.array(values, dtype=object)
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """A table: named columns with units, ranges and categories.
-
-    Rows come as a dict of columns, a list of dicts, a pandas DataFrame, or, when every column
-    holds numbers, a two-dimensional array in the order of `columns`.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-
-    Examples
-    --------
-    >>> spec = TableSpec([Column("age", "years", 0, 120), Column("dose", "mg", 0, 50)])
-    >>> spec.check_one({"age": 40, "dose": 10})
-    array([[40., 10.]])
-    """
-
-    columns: tuple[Column, ...]
-
-    def __post_init__(self) -> None:
-        columns = tuple(Column(**c) if isinstance(c, Mapping) else c for c in self.columns)
-        names = [column.name for column in columns]
-        if not columns or len(set(names)) != len(names):
-            raise InputError(f"columns: expected one or more, each with a name of its own, got {names}")
-        object.__setattr__(self, "columns", columns)
-
-    def check(self, X: Any) -> Array:
-        """Return the table as an array (n, columns): float64, or object where words occur."""
-        given = self._columns_of(X)
-        names = [column.name for column in self.columns]
-        missing, unknown = [n for n in names if n not in given], [n for n in given if n not in names]
-        if missing or unknown:
-            raise InputError(f"expected the columns {names}; missing: {missing}, unknown: {unknown}")
-        checked = [column.check(given[column.name]) for column in self.columns]
-        lengths = {len(column) for column in checked}
-        if len(lengths) > 1:
-            raise InputError(f"expected columns of one length, got lengths {sorted(lengths)}")
-        if lengths == {0}:
-            raise InputError("expected at least one row, got an empty table")
-        words = any(column.categories is not None for column in self.columns)
-        return np.column_stack([c.astype(object) for c in checked] if words else checked)
-
-    def check_one(self, x: Mapping[str, Any] | Sequence[Any] | Array) -> Array:
-        """Return one row, a dict or a sequence in the order of the columns, as an array (1, columns)."""
-        if isinstance(x, Mapping):
-            return self.check({name: [value] for name, value in x.items()})
-        return self.check([x])
-
-    def _columns_of(self, X: Any) -> dict[str, Any]:
-        if isinstance(X, Mapping):
-            return dict(X)
-        if hasattr(X, "columns") and hasattr(X, "__getitem__"):  # a DataFrame of any maker
-            return {str(name): list(X[name]) for name in X.columns}
-        rows = list(X) if isinstance(X, Sequence | np.ndarray) and not isinstance(X, str) else None
-        if rows is None:
-            raise InputError(f"expected a table (dict of columns, list of dicts, DataFrame), got {type(X).__name__}")
-        if rows and all(isinstance(row, Mapping) for row in rows):
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            for number, row in enumerate(rows):
-                if len(row) != len(names):
-                    raise InputError(f"row {number}: missing {[n for n in names if n not in row]}")
-            return {name: [row[name] for row in rows] for name in names}
-        return self._columns_of_rows(rows)
-
-    def _columns_of_rows(self, rows: list[Any]) -> dict[str, Any]:
-        width = len(self.columns)
-        for number, row in enumerate(rows):
-            if not isinstance(row, Sequence | np.ndarray) or isinstance(row, str) or len(row) != width:
-                size = len(row) if isinstance(row, Sequence | np.ndarray) else repr(row)
-                raise InputError(f"row {number}: expected {width} values, one for each column, got {size}")
-        return {column.name: [row[i] for row in rows] for i, column in enumerate(self.columns)}
 
 
 @dataclass(frozen=True)
@@ -370,21 +242,3 @@ def _plain(spec: Any) -> dict[str, Any]:
     if "columns" in plain:
         plain["columns"] = [_plain(column) for column in plain["columns"]]
     return plain
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)
-
-
-def _check_limits(what: str, low: float | None, high: float | None) -> None:
-    if low is not None and high is not None and not low <= high:
-        raise InputError(f"{what}: expected low ≤ high, got low={low}, high={high}")
-
-
-def _range_words(low: float | None, high: float | None, unit: str) -> str:
-    suffix = f" {unit}" if unit else ""
-    if low is not None and high is not None:
-        return f"values from {low:g} to {high:g}{suffix}"
-    if low is not None:
-        return f"finite values ≥ {low:g}{suffix}"
-    return f"finite values ≤ {high:g}{suffix}" if high is not None else f"finite values{suffix}"

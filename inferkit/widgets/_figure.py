@@ -15,18 +15,19 @@ from ._controls import Values
 from ._figure_axes import make_axis
 from ._figure_controls import check_arguments, controls_of, starting
 from ._figure_parts import Part, parts_of
+from ._figure_pulse import Action, Buttons, Pulse
 from ._figure_scene import WIDTH, Frame, Hold, Scene, elements, scene_of
+from ._figure_words import check_rest, filled
 from ._files import joined
 from ._latest import Latest
 from ._reading import number_in_words
-
-LOWEST, HIGHEST = 200, 800  # pixels
 
 
 @dataclass(frozen=True)
 class _Question:
     asked: int  # the browser's count, which the figure carries back
     resets: int  # how often the figure was to start afresh
+    ticks: int  # how many ticks it answers
     values: Values
 
 
@@ -54,6 +55,12 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
     Limits that are not given follow the first figure and then only widen, so that what moves is the
     data and not the axes; Reset starts afresh. Where no kernel runs, the output is a picture.
 
+    With `every` the figure shows what changes by itself: a button Start has the function called anew every so many
+    seconds, until Stop. The function is told nothing more; it keeps its own state, or asks for it. If it is slow, the
+    next tick waits. A control that moves meanwhile is answered at once. Ticks come from the page that shows the
+    figure: there are none while it is out of sight, and no more after half an hour, or once it is gone. A screen reader
+    hears of controls, failures and the end, and not of every tick.
+
     Parameters
     ----------
     function : callable
@@ -80,6 +87,12 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
         Names for the places 0, 1, 2, ... in place of numbers.
     height : int, default=360
         Pixels, from 200 to 800. The width is the page's, up to 860.
+    every : float, optional
+        Seconds from tick to tick, from 0.1 to 60, while it runs. It is made at rest.
+    buttons : mapping of str to callable, optional
+        Up to 4 functions without arguments, by what stands on their buttons. A press calls one, on a thread of its own,
+        while the figure goes on; then the figure's function is called anew. The buttons rest while one is at work. If
+        it fails, the message is shown.
 
     Raises
     ------
@@ -104,6 +117,23 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
     >>> figure.alt, figure.value
     ('Coffee cools to half in 3.5 min.', {'rate': 0.2})
     >>> figure.close()
+
+    One that ticks, and what a press of its button does:
+
+    >>> walk = [0.0]
+    >>> def step(width):
+    ...     walk.append(walk[-1] + width)
+    ...     return [curve(range(len(walk)), walk), text("now at", walk[-1])]
+    >>> figure = LiveFigure(
+    ...     step, {"width": range(1, 10)}, every=0.5, buttons={"Back": lambda: walk.append(0.0)}, start={"width": 2},
+    ...     alt="A walk, now at {now at}.", xlabel="step", ylabel="place, m",
+    ... )
+    >>> figure.running
+    False
+    >>> figure.set()  # as a tick does
+    >>> figure.alt
+    'A walk, now at 4.'
+    >>> figure.close()
     """
 
     _esm = joined("parts.js", "controls.js", "figure.js")
@@ -117,6 +147,10 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
     _resets = traitlets.Int(0).tag(sync=True, echo_update=False)
     _width = traitlets.Int(WIDTH).tag(sync=True, echo_update=False)  # pixels that the page has for the drawing
     _reply = traitlets.Dict().tag(sync=True)
+    _every = traitlets.Float(0.0).tag(sync=True)
+    _running = traitlets.Bool(False).tag(sync=True)
+    _buttons = traitlets.List().tag(sync=True)
+    _pressed = traitlets.Dict().tag(sync=True)  # which button is at work, and what the last one raised
 
     def __init__(
         self,
@@ -136,16 +170,19 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
         xnames: Sequence[str] = (),
         ynames: Sequence[str] = (),
         height: int = 360,
+        every: float | None = None,
+        buttons: Mapping[str, Action] | None = None,
     ) -> None:
         self._lock = RLock()
         self._made = controls_of(controls, labels=labels, start=start)
         check_arguments(function, list(controls))
-        _check_rest(alt, title, height)
+        check_rest(alt, title, height)
         x, y = make_axis("x", xlabel, xlim, xscale, xnames), make_axis("y", ylabel, ylim, yscale, ynames)
         self._frame = Frame(x, y, height)
+        self._pulse, self._pushed = Pulse(every), Buttons(buttons, self._on_button)
         self._function, self._alt = function, alt
         self._error: str | None = None
-        self._serial = self._answered = self._fresh = 0
+        self._serial = self._answered = self._fresh = self._ticks = self._ticked = 0
         first = starting(self._made)
         self._shown = self._call(first)
         self._scene = scene_of(self._shown.parts, self._frame)
@@ -153,11 +190,14 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
         self._ticket = 0
         super().__init__(
             _title=title, _controls=[control.plain for control in self._made], _start=first, _values=first,
-            _reply=self._told(),
+            _reply=self._told(), _every=self._pulse.every, _buttons=self._pushed.names,
+            _pressed={"busy": "", "error": ""},
         )  # fmt: skip
         answer_while_busy(self)
         self.observe(self._on_asked, "_asked")
         self.observe(self._on_width, "_width")
+        self.observe(self._on_running, "_running")
+        self.on_msg(self._on_message)
 
     @property
     def value(self) -> Values:
@@ -201,10 +241,32 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
             self._values = starting(self._made)
             self._ticket = self._ask()
 
+    @property
+    def running(self) -> bool:
+        """Whether it ticks: Start was pressed, and no Stop, and a page has shown it in the last seconds."""
+        return self._running and self._pulse.is_watched()
+
+    def stop(self) -> None:
+        """Stop ticking, as the button does."""
+        self._running = False
+
+    def press(self, name: str) -> None:
+        """Press a button, as a person would. Returns at once; while a button is at work, nothing happens.
+
+        Raises
+        ------
+        InputError
+            If there is no such button.
+        """
+        if name not in self._pushed.names:
+            raise InputError(f"press: expected one of {self._pushed.names}, got {name!r:.60}")
+        self._pushed.press(name)
+
     def close(self) -> None:
         """Close the widget. What waits is dropped; a call under way ends in its own time and shows nothing."""
         if hasattr(self, "_worker"):  # ipywidgets closes also what was refused at the door
             self._worker.stop()
+            self._pushed.stop()
         super().close()
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -237,8 +299,36 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
             )
             self._tell()
 
+    def _on_running(self, change: Any) -> None:
+        if change["new"]:
+            self._pulse.start()
+
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
+        """Take a press, a start or stop, or a beat: of states only the newest need arrive, of these each, in order."""
+        if "press" in content:
+            self._pushed.press(content["press"])
+        with self._lock:
+            if "run" in content:
+                self._running = bool(content["run"] and self._every)
+            if "beat" in content:
+                self._on_beat(content["beat"])
+
+    def _on_beat(self, page: str) -> None:
+        verdict = self._pulse.beat(page) if self._running else "early"
+        if verdict == "over":
+            self._running = False
+        elif verdict == "tick":
+            self._ticks += 1
+            self._ticket = self._ask()
+
+    def _on_button(self, busy: str, error: str) -> None:
+        with self._lock:
+            self._pressed = {"busy": busy, "error": error}
+            if not busy:  # it may have changed what the figure shows
+                self._ticket = self._ask()
+
     def _ask(self) -> int:
-        return self._worker.put(_Question(self._asked, self._resets, self.value))
+        return self._worker.put(_Question(self._asked, self._resets, self._ticks, self.value))
 
     def _work(self, question: _Question) -> None:
         """On the worker's thread: the function is called outside of the lock, so that values can arrive meanwhile."""
@@ -252,14 +342,14 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
         except (Exception, SystemExit) as failure:  # whatever it is, the reader wants to see it and go on
             error = in_words(failure)
         with self._lock:
-            self._error, self._answered = error, question.asked
+            self._error, self._answered, self._ticked = error, question.asked, question.ticks
             self._tell()
 
     def _call(self, values: Values) -> _Shown:
         parts = parts_of(self._function(**values))
         texts = {part.label: part.words for part in parts if part.kind == "text"}
         words = {name: number_in_words(value) for name, value in values.items()}
-        alt = self._alt(parts, **values) if callable(self._alt) else _filled(self._alt, {**words, **texts})
+        alt = self._alt(parts, **values) if callable(self._alt) else filled(self._alt, {**words, **texts})
         if not isinstance(alt, str) or not alt.strip():
             raise InputError(f"alt: expected a text that says what the figure shows, got {alt!r:.60}")
         return _Shown(values, parts, alt)
@@ -272,8 +362,9 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
         """Return what is shown as what JSON can carry."""
         scene: Scene = self._scene
         return {
-            "serial": self._serial, "asked": self._answered, "error": self._error, "alt": self._shown.alt,
-            "old": self._in_words(self._shown.values) if self._error else "", "texts": self._shown.texts,
+            "serial": self._serial, "asked": self._answered, "ticks": self._ticked,
+            "error": self._error, "old": self._in_words(self._shown.values) if self._error else "",
+            "alt": self._shown.alt, "texts": self._shown.texts,
             "size": [scene.width, scene.height], "box": [round(side, 1) for side in scene.box],
             "back": elements(scene.back), "inside": elements(scene.inside), "front": elements(scene.front),
         }  # fmt: skip
@@ -296,22 +387,3 @@ class LiveFigure(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r:.40}" for name, value in self._values.items())
         return f"LiveFigure({values})"
-
-
-def _check_rest(alt: Any, title: Any, height: Any) -> None:
-    if not (callable(alt) or (isinstance(alt, str) and alt.strip())):
-        raise InputError(f"alt: expected a text or a callable that says what the figure shows, got {alt!r:.60}")
-    if not isinstance(title, str):
-        raise InputError(f"title: expected a text, got {title!r:.60}")
-    if not isinstance(height, int) or not LOWEST <= height <= HIGHEST:
-        raise InputError(f"height: expected {LOWEST} to {HIGHEST} pixels, got {height!r}")
-
-
-def _filled(alt: str, fields: Mapping[str, str]) -> str:
-    try:
-        return alt.format_map(fields)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        known = ", ".join(f"{{{name}}}" for name in fields)
-        raise InputError(
-            f"alt: expected fields among {known}, got {alt!r:.80} ({error}); write {{{{ for a brace"
-        ) from error

@@ -310,7 +310,7 @@ def _y_axis(caption: Sequence[str], ticks: Sequence[tuple[float, str]], y: Scale
 
 def _x_axis(axis: Axis, caption: Sequence[str], limits: Limits, x: Scale, box: Box, width: int) -> list[Mark]:
     marks = [_straight("axis", (box[0], box[3]), (box[2], box[3]))]
-    for value, shown in _fitting(axis, limits, x):
+    for value, shown in _fitting(axis, limits, x, width):
         place = float(x(value))
         marks.append(_straight("axis", (place, box[3]), (place, box[3] + 5)))
         marks.append(_centred("tick", place, box[3] + 21, shown, width))
@@ -324,18 +324,20 @@ def _centred(role: str, x: float, y: float, shown: str, width: int) -> Mark:
     return _text(role, (max(half, min(x, width - half)), y), shown, "middle")
 
 
-def _fitting(axis: Axis, limits: Limits, x: Scale) -> list[tuple[float, str]]:
+def _fitting(axis: Axis, limits: Limits, x: Scale, width: int) -> list[tuple[float, str]]:
     """Return as many ticks as their texts leave room for; every second or third if need be."""
     for most in range(MOST_TICKS, 3, -1):
         ticks = ticks_of(axis, limits, most)
-        if _are_apart(ticks, x):
+        if _are_apart(ticks, x, width):
             return ticks
-    every = next(k for k in range(1, len(ticks) + 1) if _are_apart(ticks[::k], x))
+    every = next(k for k in range(1, len(ticks) + 1) if _are_apart(ticks[::k], x, width))
     return ticks[::every]
 
 
-def _are_apart(ticks: Sequence[tuple[float, str]], x: Scale) -> bool:
-    places, widths = x([value for value, _ in ticks]), np.array([text_width(t, TICK_SIZE) for _, t in ticks])
+def _are_apart(ticks: Sequence[tuple[float, str]], x: Scale, width: int) -> bool:
+    """Tell whether texts keep apart where `_centred` puts them: the last one is moved in if it would be cut off."""
+    widths = np.array([text_width(t, TICK_SIZE) for _, t in ticks])
+    places = np.clip(x([value for value, _ in ticks]), widths / 2, width - widths / 2)
     return bool((np.diff(places) >= (widths[1:] + widths[:-1]) / 2 + 10).all())
 
 

@@ -125,10 +125,10 @@ def test_nothing_built_is_an_error(monkeypatch, tmp_path, capsys):
     [
         "import keras", "from tensorflow import function", "save_litert(a, b)", "    import tensorflow as tf",
         "import pymc as pm", "from inferkit.bayes import sample",
-        "from inferkit.bayes import CompiledPosterior, diagnose",
+        "from inferkit.bayes import CompiledPosterior, diagnose", 'predict_batch(scorer, table, engine="dask")',
     ],
 )  # fmt: skip
-def test_what_loads_tensorflow_or_pymc_counts_as_training(line):
+def test_what_loads_tensorflow_or_pymc_or_starts_workers_counts_as_training(line):
     assert run._TRAINS.search(f"# %%\n{line}\n")
 
 

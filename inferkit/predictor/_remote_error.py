@@ -1,0 +1,8 @@
+"""The error of a server that is somewhere else; here so that nothing need be loaded to catch it."""
+
+
+class RemoteError(RuntimeError):
+    """A server that is not there, answers too late, or answers what no server should.
+
+    What the server says against the *rows* is an `InputError`, as it would be from a model in this process.
+    """
