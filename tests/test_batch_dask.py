@@ -237,6 +237,16 @@ def test_a_chunk_whose_workers_died_by_chance_is_answered(address, tmp_path):
     assert mapped(unlucky, ["a"], address) == ["a"]
 
 
+def test_a_chunk_is_not_blamed_for_its_neighbours(address, tmp_path):
+    def fatal_at_first(chunk):
+        if not (tmp_path / str(chunk)).exists():
+            (tmp_path / str(chunk)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chunk
+
+    assert mapped(fatal_at_first, range(7), address, window=7) == list(range(7))
+
+
 def test_a_model_that_always_ends_its_process_stops_the_run(address, monkeypatch):
     monkeypatch.setattr(_dask, "MOST_KILLERS", 0)
     hopeless = Predictor(lambda X: os.abort(), signature=ArraySpec((1,)))

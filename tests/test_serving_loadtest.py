@@ -491,9 +491,10 @@ def test_rows_come_by_the_contract_if_none_are_given() -> None:
     [
         ({}, "either rate"), ({"rate": 100.0, "clients": 2}, "either rate"), ({"rate": 0}, "rate: expected"),
         ({"rate": True}, "rate: expected"), ({"rate": float("nan")}, "rate: expected"), ({"clients": 0}, "clients"),
-        ({"clients": 1.5}, "clients"), ({"rate": 100.0, "duration": 0}, "duration"), ({"rate": 1e-9}, "no query comes"),
-        ({"rate": 100.0, "process": "bursts"}, "'poisson' or 'uniform', got 'bursts'"),
-        ({"rate": 100.0, "deadline_ms": 0}, "deadline_ms"), ({"rate": 100.0, "latency_bound_ms": -1}, "latency_bound_ms"),
+        ({"clients": 1.5}, "clients"), ({"rate": 100.0, "duration": 0}, "duration"),
+        ({"rate": 1e-9}, "no query comes"), ({"rate": 100.0, "process": "bursts"}, "or 'uniform', got 'bursts'"),
+        ({"rate": 100.0, "deadline_ms": 0}, "deadline_ms"),
+        ({"rate": 100.0, "latency_bound_ms": -1}, "latency_bound_ms"),
         ({"rate": 100.0, "timeout_s": 0}, "timeout_s"), ({"rate": 100.0, "connections": 0}, "connections"),
         ({"rate": 100.0, "workers": 0}, "workers"), ({"rate": 100.0, "warmup": -1}, "warmup"),
         ({"rate": 100.0, "random_state": "x"}, "random_state"),

@@ -27,6 +27,7 @@ from ._source import Source, open_source
 
 ROWS_PER_PART = 65_536
 _SAMPLE_BYTES = 32_000_000
+_UNKNOWN_ROWS = 1_000_000  # what a stream is taken to hold when it is settled how long to measure
 TASK_BYTES = 4_000_000
 """Rows are handed to workers in tasks of about so many bytes, and of whole batches."""
 TASK_ROWS = 4096
@@ -68,7 +69,8 @@ def predict_batch(
     answer : {"predict", "predict_proba", "outputs"}
         Labels or values; probabilities; or every output by its name.
     batch_size : int or "auto"
-        Rows in one call of the model. "auto" measures it (see `batch_size_curve`) where there are rows enough.
+        Rows in one call of the model. "auto" measures it (see `batch_size_curve`), for up to a fiftieth of the time
+        that the answers will take.
     engine : {"local", "dask"}
         Threads, or Dask's workers: the same bytes.
     n_workers : int, optional
@@ -141,7 +143,7 @@ def predict_batch(
             about = {"answer": answer, "format": where.format, "id_column": id_column, "columns": _plain(columns)}
             plan |= about | {"version": VERSION, "source": rows.fingerprint(), "predictor": fingerprint(predictor)}
             plan = kept.resume(plan)
-        first, curve = _settle_size(plan, Answer(predictor, answer, 1), rows)
+        first, curve = _settle_size(plan, Answer(predictor, answer, 1), rows, workers or 1)
         if kept is not None and not kept.parts:
             kept.write_plan(plan)
         job = _job(plan, rows, where, Answer(predictor, answer, plan["batch_size"]), labels, id_column, kept)
@@ -220,11 +222,12 @@ def row_bytes(spec: InputSpec) -> int:
     return 100 * len(spec.columns) if isinstance(spec, TableSpec) else 1000
 
 
-def _settle_size(plan: Plan, answer: Answer, rows: Source) -> tuple[list[Block], ThroughputResult | None]:
+def _settle_size(plan: Plan, answer: Answer, rows: Source, workers: int) -> tuple[list[Block], ThroughputResult | None]:
     """Find the batch size if none is given; return what was read for it of a stream, and the curve."""
     if plan["batch_size"] is not None:
         return [], None
-    enough = max(1, min(LARGEST, _SAMPLE_BYTES // row_bytes(answer.predictor.signature.input)))
+    most = max(1, min(LARGEST, _SAMPLE_BYTES // row_bytes(answer.predictor.signature.input)))
+    enough = min(most, max(256, rows.n_rows // 50 if rows.n_rows else 4096))
     blocks: list[Block] = []
     with closing(rows.read(enough, 0, None)) as reading:  # type: ignore[type-var]
         for block in reading:
@@ -233,9 +236,9 @@ def _settle_size(plan: Plan, answer: Answer, rows: Source) -> tuple[list[Block],
                 break
     if not blocks:
         raise InputError(f"{rows.name}: expected at least one row, got none")
-    sample = joined(blocks)
-    about = rows.n_rows or (len(sample) / sample.share if sample.share else None)
-    plan["batch_size"], curve = find_size(answer, sample.values, sample.bad, about)
+    first = joined(blocks)
+    n_rows = rows.n_rows or (len(first) / first.share if first.share else _UNKNOWN_ROWS)
+    plan["batch_size"], curve = find_size(answer, first.values, first.bad, n_rows, workers)
     return blocks if rows.checked else [], curve
 
 

@@ -28,7 +28,7 @@ class Source:
         None where only reading tells.
     read : callable
         ``read(rows, start, mark)`` yields blocks, of `rows` rows where it can choose, from row `start` on.
-        `mark` is what the last block before `start` carried.
+        `mark` is what the last block before `start` carried. A stream goes on from where it is.
     fingerprint : callable
         Returns plain values that change when the rows do.
     files : tuple of Path
@@ -72,7 +72,7 @@ def open_source(source: Any, columns: Columns, id_column: str | None, predictor:
         return open_path(source, columns, id_column, spec)
     if isinstance(source, Iterator):
         return Source(
-            "the stream", None, lambda rows, start, mark: _stream(source, start, columns, id_column, spec),
+            "the stream", None, lambda rows, start, mark: _stream(source, columns, id_column, spec),
             lambda: {"kind": "stream"}, checked=True,
         )  # fmt: skip
     values, ids = as_values(source, columns, id_column, spec)
@@ -143,17 +143,11 @@ def _array(rows: Any) -> Any:
         raise InputError("source: expected rows of one length, got a list of unequal ones; give an array") from error
 
 
-def _stream(
-    batches: Iterator[Any], start: int, columns: Columns, id_column: str | None, spec: InputSpec
-) -> Iterator[Block]:
-    """Yield what an iterator gives, without its first rows."""
-    skip = start
+def _stream(batches: Iterator[Any], columns: Columns, id_column: str | None, spec: InputSpec) -> Iterator[Block]:
+    """Yield what an iterator gives; there is no way to begin in its middle."""
     for batch in batches:
         values, ids = as_values(batch, columns, id_column, spec)
-        n = count(values)
-        if skip < n:
-            yield Block(cut(values, skip, n), None if ids is None else ids[skip:])
-        skip = max(0, skip - n)
+        yield Block(values, ids)
 
 
 def checksums(values: Values, running: dict[str, int]) -> list[int]:
