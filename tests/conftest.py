@@ -5,12 +5,15 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.machine import mirror_path, not_checked
 
 # A shell lets its background jobs ignore interrupts; what is tested here must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
+hypothesis.settings.load_profile("untimed")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["INFERKIT_LEDGER"] = ":memory:"  # never the one of whoever runs the tests
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
