@@ -71,6 +71,8 @@ _LECTURE = {
             ".jp-Deck .jp-RenderedHTMLCommon table": {"font-size": "17px !important"},
             ".jp-Deck .jp-Notebook .jp-Cell.jp-deck-mod-onscreen": {"border-color": "transparent !important"},
             "body[data-jp-deck-mode='presenting'] .jp-SideBar": {"display": "none !important"},
+            # It lies unseen over the left edge of outputs, where it takes the clicks that a button should get.
+            ".jp-Deck .jp-OutputArea-promptOverlay": {"display": "none !important"},
         }
     },
 }

@@ -1,7 +1,8 @@
 """Run every check, in order of cost: ``make test``, or ``python -m tests [STAGE ...]``.
 
 The stages are lint, unit, alone (what measures itself against another program, and so wants a quiet machine), lessons,
-browser, browser-lessons, binder (what Binder will do) and python313 (the newest Python).
+browser, browser-odd and browser-even (the lessons in a browser), binder (what Binder will do) and python313 (the newest
+Python).
 
 Each stage is one tool called as anyone would call it. Where there are two cores, two stages run side by side, each on
 about one core; what they print comes when they end. All stages run even if one fails; the last lines say what failed
@@ -20,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 PYTEST = [PYTHON, "-m", "pytest", "-q", "--durations=8"]
+LIVE = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/browser/test_lesson_*.py"))]
 
 STAGES: dict[str, list[list[str]]] = {
     "lint": [
@@ -33,14 +35,17 @@ STAGES: dict[str, list[list[str]]] = {
     "binder": [[PYTHON, "-m", "tests.replay"]],
     "python313": [[PYTHON, "-m", "tests.python313"]],
     "browser": [[*PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"]],
-    "browser-lessons": [[*PYTEST, "-s", *map(str, sorted(ROOT.glob("tests/browser/test_lesson_*.py")))]],
+    "browser-odd": [[*PYTEST, "-s", *LIVE[::2]]],
+    "browser-even": [[*PYTEST, "-s", *LIVE[1::2]]],
     "alone": [[*PYTEST, "-m", "alone", "--ignore=tests/browser", "tests"]],
 }
 # What runs side by side: two lanes of about the same length, and what comes after them.
 LANES: list[list[list[str]]] = [
     [["lint"]],
     [["unit"], ["python313", "binder", "lessons"]],
-    [["browser", "browser-lessons", "alone"]],  # a browser and a kernel fill two cores by themselves
+    [["browser"]],  # it prints how soon the page changes: a browser and a kernel fill two cores by themselves
+    [["browser-odd"], ["browser-even"]],
+    [["alone"]],
 ]
 
 
@@ -89,7 +94,7 @@ def unchecked() -> dict[str, str]:
         lines["lessons"] = f"the lessons under a cap of 2 GB: {error}"
     if chromium_path() is None:
         line = "anything in a browser: install Chromium (apt-get install chromium) or set INFERKIT_CHROMIUM"
-        lines |= dict.fromkeys(("browser", "browser-lessons"), line)
+        lines |= dict.fromkeys(("browser", "browser-odd", "browser-even"), line)
     lines |= dict.fromkeys(("binder", "python313"), missing()) if missing() else {}
     return lines
 

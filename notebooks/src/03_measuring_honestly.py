@@ -598,7 +598,7 @@ print(
 
 # %% [markdown] tags=["notes"]
 # Five minutes. The parts are small experiments, not a full account: they show the size of each step, and need not add up. Ask: for whom was `predict` written?
-# (For those who evaluate.) Which rung would you take for a million rows? (Measure it: lesson 08 does.)
+# (For those who evaluate.) Which rung would you take for a million rows? (Measure it: lesson 07 does.)
 
 # %% [markdown] tags=["slide", "textbook"]
 # ## When the textbook is wrong here

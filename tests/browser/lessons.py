@@ -55,6 +55,8 @@ def presented(name: str, open_page: OpenPage, folder: Path) -> Iterator[Page]:
     command = launcher.command(name, [], work, lecture=True)
     environment = {k: v for k, v in launcher.environment(work).items() if k != "MPLBACKEND"}
     environment["INFERKIT_LEDGER"] = ":memory:"
+    # Nothing of what somebody else's Lab remembers, and nothing left for it.
+    environment |= {f"JUPYTERLAB_{name.upper()}_DIR": str(folder / name) for name in ("settings", "workspaces")}
     with (
         running_lab(command, environment, work, folder / "lab.log") as lab,
         open_page(viewport={"width": 1280, "height": 720}) as page,
