@@ -18,6 +18,7 @@ UV += ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-fin
 # What repo2docker's base promises. These, and what they need, stay as the base has them: the server that it starts,
 # and the extensions that it brings, were made to fit them.
 BASE = ("jupyterlab", "ipykernel", "ipywidgets")
+NEWER = ("typing-extensions",)  # the base has it too, older than what the web server's packages ask for
 HEADER = "# Written by `make lock`: lock-course.txt without JupyterLab, ipykernel, ipywidgets and what they need.\n"
 TENSORFLOW = ("tensorflow", "tensorflow-cpu")
 TENSORFLOW_HEADER = "# Written by `make lock`: TensorFlow of lock-course.txt, for postBuild.\n"
@@ -66,7 +67,7 @@ def brought_by_base() -> set[str]:
         source.write_text("\n".join(BASE))
         constraint = ["-c", str(HERE / "lock-course.txt")]
         subprocess.run([*UV, *constraint, str(source), "-o", str(target)], check=True, cwd=HERE.parent)
-        return {name_of(requirement) for requirement in blocks(target.read_text())}
+        return {name_of(requirement) for requirement in blocks(target.read_text())} - set(NEWER)
 
 
 def main() -> None:

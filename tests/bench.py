@@ -10,6 +10,8 @@ import sys
 
 import numpy as np
 
+from tests import bench_batch
+
 ROUNDS, CALLS = 60, 12_000
 
 
@@ -55,6 +57,7 @@ def main() -> None:
     bench_import()
     for name in ("digits-cnn", "digits-cnn-int8", "digits-mlp"):
         bench_predict_one(name)
+    bench_batch.main([])
     print("The pad's latency is printed by the browser tests: python -m tests browser")
 
 

@@ -260,7 +260,7 @@ def _job(
 
 
 def _engine(name: str, workers: int | None, address: str | None) -> Engine:
-    window = 2 * (workers or 16) + 2
+    window = 2 * (workers or 16) + 8  # enough that one slow thread does not make the others wait for it
     if name == "dask":
         from ._dask import ordered_map as on_dask
 

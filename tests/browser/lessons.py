@@ -112,7 +112,9 @@ def alternative_texts(page: Page) -> set[str]:
     """
     pictures = page.evaluate(
         """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].map((cell, index) => [index,
-             (cell.sharedModel.outputs ?? []).filter((output) => "image/png" in (output.data ?? {})).length,
+             (cell.sharedModel.outputs ?? []).map((output) => Object.keys(output.data ?? {})).filter(
+               (kinds) => kinds.includes("image/png") && !kinds.some((kind) => kind.includes("widget-view")),
+             ).length,
            ]).filter(([, pictures]) => pictures > 0)"""
     )
     found: set[str] = set()
