@@ -249,7 +249,7 @@ def test_a_request_of_the_protocol_that_is_none_gets_a_reason(server, case):
     answer = ask(server, "POST", INFER, body)
     assert answer.status == 400
     assert words in answer.error
-    assert server.stats()["models"]["sum"]["invalid"] == before + 1
+    wait_until(lambda: server.stats()["models"]["sum"]["invalid"] == before + 1)
 
 
 @pytest.mark.parametrize(

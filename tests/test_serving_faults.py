@@ -177,7 +177,7 @@ def test_work_that_expired_never_runs() -> None:
         assert not gate.open.is_set()
         gate.open.set()
         assert answers_of(patient.result()) == [4]
-        assert server.stats()["expired"] == 1
+        until(lambda: server.stats()["expired"] == 1)
     assert gate.rows == {0.0, 2.0}
 
 
