@@ -1,7 +1,7 @@
-"""Measure what the design promises, and print it beside its budget: ``make bench``.
+"""Measure what the design promises, and print it beside its budget: ``make bench``, or ``make bench ARGS="PART ..."``.
 
-Nothing here asserts: a busy machine is no bug. What is compared is measured side by side in one run, in
-turns, and shown as the median of the rounds' ratios with their spread.
+The parts are predictor, batch and serving. Nothing here asserts: a busy machine is no bug. What is compared is
+measured side by side in one run, in turns, and shown as the median of the rounds' ratios with their spread.
 """
 
 import statistics
@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from tests import bench_batch
+from tests import bench_batch, bench_serving
 
 ROUNDS, CALLS = 60, 12_000
 
@@ -52,14 +52,27 @@ def bench_import() -> None:
     print(f"import inferkit, beyond numpy: {spread([float(run.stdout) for run in runs])} ms; budget 60 ms")
 
 
-def main() -> None:
-    """Run all."""
+def bench_predictor() -> None:
+    """Print what importing costs, and one answer."""
     bench_import()
     for name in ("digits-cnn", "digits-cnn-int8", "digits-mlp"):
         bench_predict_one(name)
-    bench_batch.main([])
     print("The pad's latency is printed by the browser tests: python -m tests browser")
 
 
+PARTS = {"predictor": bench_predictor, "batch": bench_batch.main, "serving": bench_serving.main}
+
+
+def main(*parts: str) -> int:
+    """Run the parts named, or all; return the exit code."""
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        print(f"expected parts from {', '.join(PARTS)}; got {', '.join(unknown)}", file=sys.stderr)
+        return 2
+    for part in parts or PARTS:
+        PARTS[part]()
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main(*sys.argv[1:]))

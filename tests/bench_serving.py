@@ -35,7 +35,6 @@ from . import bench_servers
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / "build" / "bench"
-COMPETITORS = ("litserve", "bentoml", "ray[serve]")
 SERVERS = {
     "inferkit": "inferkit",
     "fastapi": "FastAPI, bare",
@@ -58,11 +57,9 @@ def environment() -> Path:
     python, whole = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "whole"
     if not whole.exists():  # one whose making was broken off is made anew
         uv = Path(sys.executable).with_name("uv")
-        print(f"making {ENVIRONMENT} with {', '.join(COMPETITORS)}: some minutes, once", flush=True)
+        print(f"making {ENVIRONMENT} with the other servers: some minutes, once", flush=True)
         subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "-q", "--python", python, *COMPETITORS, "-e", f"{ROOT}[serve]"], check=True
-        )
+        subprocess.run([uv, "pip", "install", "-q", "--python", python, "-e", f"{ROOT}[serve,bench]"], check=True)
         whole.touch()
     return python
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from inferkit import InputError, MissingExtraError
 from inferkit.batch import predict_batch
 from inferkit.batch._columns import choose
-from inferkit.batch._files import find
-from inferkit.batch._source import open_source
+from inferkit.batch._open import find, open_source
 from inferkit.predictor import ArraySpec, Column, Predictor, TableSpec, TextSpec
 
 ROOT = Path(__file__).parent.parent

@@ -19,6 +19,7 @@ import pytest
 
 from inferkit import datasets
 from inferkit._base import InputError
+from inferkit.batch import predict_batch
 from inferkit.benchmark import compare, measure_latency
 from inferkit.predictor import (
     ArraySpec,
@@ -26,6 +27,7 @@ from inferkit.predictor import (
     OutputSpec,
     Predictor,
     RemoteError,
+    RemoteUnavailableError,
     Signature,
     TableSpec,
     TextSpec,
@@ -737,3 +739,56 @@ def test_importing_the_library_loads_neither_client_nor_server() -> None:
     code = "import sys, inferkit.predictor, inferkit.serving; print('urllib3' in sys.modules, 'uvicorn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False False\n"
+
+
+# -- who is to blame ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_a_status_that_blames_no_row_may_pass(stranger: StrangeServer, strange: Any, status: int) -> None:
+    predictor = strange(retries=0)
+    stranger.on_post = [lambda s: s.say(status, b'{"error": "later"}')]
+    with pytest.raises(RemoteUnavailableError, match=f"answers {status}: later") as caught:
+        predictor.predict_one([1, 2, 3])
+    assert isinstance(caught.value, ConnectionError)
+
+
+@pytest.mark.parametrize("status", [500, 501])
+def test_a_status_that_may_blame_a_row_does_not_pass(stranger: StrangeServer, strange: Any, status: int) -> None:
+    predictor = strange(retries=0)
+    stranger.on_post = [lambda s: s.say(status, b'{"error": "no"}')]
+    with pytest.raises(RemoteError, match=f"answers {status}: no") as caught:
+        predictor.predict_one([1, 2, 3])
+    assert not isinstance(caught.value, OSError)
+
+
+def test_a_row_that_a_server_fails_on_is_set_aside(ours: Server, over: Any) -> None:
+    found = predict_batch(over(f"{ours.url}/v2/models/fussy"), np.arange(5.0)[:, None], batch_size=1, progress=False)
+    assert [one.row for one in found.rejected] == [1, 2]
+    assert found.answers[[0, 3, 4]].tolist() == [0, 3, 4]
+
+
+def test_a_table_half_answered_by_a_server_that_goes_away_is_finished_when_it_is_back(
+    tmp_path: Path, over: Any
+) -> None:
+    rows, sink = np.resize(X, (600, 8, 8)), tmp_path / "answers.csv"
+    options: Any = {"batch_size": 10, "checkpoint_rows": 50, "n_workers": 1, "progress": False}
+    calm = predict_batch(digit_reader(), rows, tmp_path / "calm.csv", **options)
+
+    def stream() -> Iterator[np.ndarray]:
+        for start in range(0, 600, 10):
+            if start == 300:
+                server.stop()
+            yield rows[start : start + 10]
+
+    server = serve(digit_reader(), name="model")
+    there = over(server.url, retries=0)
+    with pytest.raises(RemoteUnavailableError, match="no server answers there") as caught:
+        predict_batch(there, stream(), sink, **options)
+    assert not sink.exists()
+    assert "300 rows are finished and kept" in caught.value.__notes__[0]
+    with serve(digit_reader(), name="model", port=server.port):
+        found = predict_batch(there, (rows[i : i + 10] for i in range(0, 600, 10)), sink, **options)
+    assert found.n_resumed == 300
+    assert found.n_rejected == 0
+    assert sink.read_bytes() == calm.sink.read_bytes()

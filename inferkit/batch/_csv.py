@@ -11,9 +11,8 @@ from typing import Any, BinaryIO
 from .._base import InputError
 from ._columns import Columns, choose
 from ._convert import InputSpec
-from ._files import stamps
 from ._rows import Block
-from ._source import Source
+from ._source import Source, stamps
 
 LONGEST_LINE = 1 << 20
 """Bytes. A file that is no CSV may have no line ends at all, and must not be read whole."""

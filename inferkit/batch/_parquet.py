@@ -8,9 +8,8 @@ from typing import Any
 from .._base import InputError, require
 from ._columns import Columns, choose
 from ._convert import InputSpec
-from ._files import stamps
 from ._rows import Block
-from ._source import Source
+from ._source import Source, stamps
 
 
 def open_parquet(

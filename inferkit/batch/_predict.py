@@ -18,12 +18,13 @@ from ._collect import Labels, Store
 from ._convert import InputSpec
 from ._fingerprint import fingerprint
 from ._local import ordered_map
+from ._open import open_source
 from ._result import BatchResult
 from ._rows import Block, joined
 from ._run import Engine, Job, finish
 from ._sink import Sink, open_sink
 from ._size import LARGEST, find_size, whole_number
-from ._source import Source, open_source
+from ._source import Source
 
 ROWS_PER_PART = 65_536
 _SAMPLE_BYTES = 32_000_000

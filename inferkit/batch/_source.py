@@ -1,4 +1,4 @@
-"""Where rows come from: arrays, tables, texts and streams in memory. Files are in modules of their own."""
+"""Where rows come from, and those in memory: arrays, tables, texts and streams. Files are in modules of their own."""
 
 import hashlib
 import zlib
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._base import InputError
-from ..predictor import Predictor, TextSpec
+from ..predictor import TextSpec
 from ._columns import Columns, choose
 from ._convert import InputSpec
 from ._rows import Block, Values, count, cut
@@ -44,38 +44,9 @@ class Source:
     checked: bool = False
 
 
-def open_source(source: Any, columns: Columns, id_column: str | None, predictor: Predictor) -> Source:
-    """Return the source behind what a caller gave.
-
-    Parameters
-    ----------
-    source : array, dict of columns, data frame, list, iterator of these, or path
-    columns, id_column
-        As `predict_batch` takes them.
-    predictor : Predictor
-
-    Returns
-    -------
-    Source
-
-    Raises
-    ------
-    InputError
-        If it is of no known kind, holds no rows, or lacks a column.
-    FileNotFoundError
-        If there is no such file.
-    """
-    spec = predictor.signature.input
-    if isinstance(source, str | Path):
-        from ._files import open_path
-
-        return open_path(source, columns, id_column, spec)
-    if isinstance(source, Iterator):
-        return Source(
-            "the stream", None, lambda rows, start, mark: _stream(source, columns, id_column, spec),
-            lambda: {"kind": "stream"}, checked=True,
-        )  # fmt: skip
-    values, ids = as_values(source, columns, id_column, spec)
+def from_memory(rows: Any, columns: Columns, id_column: str | None, spec: InputSpec) -> Source:
+    """Return the source of rows that are all there: an array, a dict of columns, a data frame or a list."""
+    values, ids = as_values(rows, columns, id_column, spec)
     n = count(values)
     if n == 0:
         raise InputError("source: expected at least one row, got none")
@@ -86,6 +57,22 @@ def open_source(source: Any, columns: Columns, id_column: str | None, predictor:
             yield Block(cut(values, i, i + rows), some, share=min(i + rows, n) / n)
 
     return Source("the rows", n, read, lambda: {"kind": "rows", "rows": n, "sha256": _digest(values, ids)})
+
+
+def from_stream(batches: Iterator[Any], columns: Columns, id_column: str | None, spec: InputSpec) -> Source:
+    """Return the source of what an iterator gives; there is no way to begin in its middle."""
+
+    def read(rows: int, start: int, mark: Any) -> Iterator[Block]:
+        for batch in batches:
+            yield Block(*as_values(batch, columns, id_column, spec))
+
+    return Source("the stream", None, read, lambda: {"kind": "stream"}, checked=True)
+
+
+def stamps(files: tuple[Path, ...]) -> dict[str, Any]:
+    """Return what tells one state of some files from another: names, sizes, times."""
+    states = [(file.name, file.stat()) for file in files]
+    return {"kind": "files", "files": [[name, state.st_size, state.st_mtime_ns] for name, state in states]}
 
 
 def as_values(rows: Any, columns: Columns, id_column: str | None, spec: InputSpec) -> tuple[Values, Any]:
@@ -141,13 +128,6 @@ def _array(rows: Any) -> Any:
         return np.asarray(rows)
     except ValueError as error:
         raise InputError("source: expected rows of one length, got a list of unequal ones; give an array") from error
-
-
-def _stream(batches: Iterator[Any], columns: Columns, id_column: str | None, spec: InputSpec) -> Iterator[Block]:
-    """Yield what an iterator gives; there is no way to begin in its middle."""
-    for batch in batches:
-        values, ids = as_values(batch, columns, id_column, spec)
-        yield Block(values, ids)
 
 
 def checksums(values: Values, running: dict[str, int]) -> list[int]:

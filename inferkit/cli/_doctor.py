@@ -29,7 +29,7 @@ PURPOSES = {
     "onnx": "ONNX files, on ONNX Runtime",
     "skops": "saving predictors made of scikit-learn estimators",
     "pandas": "tables as data frames",
-    "bench": "what other processes use, on systems other than Linux",
+    "bench": "other people's servers, to compare with",
     "serve": "answering over HTTP",
     "scale": "a table on several processes or machines, on Dask",
     "parquet": "tables in Parquet files",

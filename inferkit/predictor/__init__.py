@@ -9,7 +9,7 @@
 
 from ._http import HTTPBackend
 from ._predictor import Predictor
-from ._remote_error import RemoteError
+from ._remote_error import RemoteError, RemoteUnavailableError
 from ._scorers import churn_scorer, fraud_scorer
 from ._signature import ArraySpec, Column, OutputSpec, Signature, TableSpec, TextSpec
 from ._steps import (
@@ -39,6 +39,7 @@ __all__ = [
     "OutputSpec",
     "Predictor",
     "RemoteError",
+    "RemoteUnavailableError",
     "Reshape",
     "Scale",
     "Sigmoid",
@@ -150,6 +151,8 @@ def remote(
         If the URL is none, or the server refuses: its words are in the message. Later calls raise it as well.
     RemoteError
         If no server answers there, or none that speaks the Open Inference Protocol. Later calls raise it as well.
+        Where the server may answer later (it is gone, too slow, busy) it is a `RemoteUnavailableError`, which is a
+        ``ConnectionError`` too: `predict_batch` ends its run then, and goes on from there when called again.
 
     Examples
     --------

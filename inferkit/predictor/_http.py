@@ -17,7 +17,7 @@ from ._protocol import (
     header_length_of,
     read_json,
 )
-from ._remote_error import RemoteError
+from ._remote_error import RemoteError, RemoteUnavailableError
 from ._signature import InputSpec, OutputSpec
 from ._tensors import dtype_of
 
@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 
 ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 4 << 20
+_LATER = (408, 429, 502, 503, 504)  # statuses that blame no row: the same request may succeed later
 
 
 class Address(NamedTuple):
@@ -274,7 +275,9 @@ class HTTPBackend:
             raise RemoteError(f"{where} sends on to {target!r:.200}; if you trust that address, give it instead")
         if status in (401, 403):
             raise InputError(f"{said}. Give its token: remote(url, token=...)")
-        if 400 <= status < 500 and status not in (408, 429):
+        if status in _LATER:
+            raise RemoteUnavailableError(said)
+        if 400 <= status < 500:
             raise InputError(said)
         raise RemoteError(said)
 

@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 from urllib3.util import Timeout
 
-from ._remote_error import RemoteError
+from ._remote_error import RemoteError, RemoteUnavailableError
 
 LARGEST_ANSWER = 1 << 28
 _KEPT = 32  # connections that stay open between requests
@@ -73,7 +73,7 @@ class Transport:
         Raises
         ------
         RemoteError
-            If there is no whole answer in time, or the server is busy for longer than that.
+            If there is no whole answer in time; a `RemoteUnavailableError` where there may be one later.
         """
         _limit.until = until = time.monotonic() + self.timeout_s
         for left in range(self.retries, -1, -1):
@@ -113,16 +113,16 @@ class Transport:
     def _no_answer(self, error: HTTPError) -> RemoteError:
         words = str(error).partition(": ")[2] or str(error)  # before it stands the pool's own name
         if isinstance(error, NewConnectionError):  # which is a ConnectTimeoutError as well
-            return RemoteError(
-                f"{self.where}: no server answers there: {words}. Is it running, and is this its address?"
-            )
-        if isinstance(error, ConnectTimeoutError):
-            return RemoteError(f"{self.where}: nobody took the connection in {self.connect_timeout_s:g} s: {words}")
-        if time.monotonic() >= _limit.until:
-            return RemoteError(f"{self.where}: expected the whole answer in {self.timeout_s:g} s, it had not come")
-        if isinstance(error, SSLError):
+            said = f"no server answers there: {words}. Is it running, and is this its address?"
+        elif isinstance(error, ConnectTimeoutError):
+            said = f"nobody took the connection in {self.connect_timeout_s:g} s: {words}"
+        elif time.monotonic() >= _limit.until:
+            said = f"expected the whole answer in {self.timeout_s:g} s, it had not come"
+        elif isinstance(error, SSLError):
             return RemoteError(f"{self.where}: expected a certificate that can be trusted: {words}")
-        return RemoteError(f"{self.where}: the connection broke before the whole answer was there: {error}")
+        else:
+            said = f"the connection broke before the whole answer was there: {error}"
+        return RemoteUnavailableError(f"{self.where}: {said}")
 
 
 def _read(response: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Which files a path names, and rows out of ``.npy`` files. CSV and Parquet are in modules of their own."""
+"""From what a caller gave to its rows: memory, a stream, or files; and rows out of ``.npy`` files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,23 +8,24 @@ import numpy as np
 import numpy.lib.format as npy
 
 from .._base import InputError
+from ..predictor import Predictor
 from ._columns import Columns
 from ._convert import InputSpec
 from ._rows import Array, Block
-from ._source import Source
+from ._source import Source, from_memory, from_stream, stamps
 
 KINDS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npy": "npy"}
 
 
-def open_path(path: str | Path, columns: Columns, id_column: str | None, spec: InputSpec) -> Source:
-    """Return the source behind a file, a folder or a glob.
+def open_source(source: Any, columns: Columns, id_column: str | None, predictor: Predictor) -> Source:
+    """Return the source behind what a caller gave.
 
     Parameters
     ----------
-    path : str or Path
+    source : array, dict of columns, data frame, list, iterator of these, or path
     columns, id_column
         As `predict_batch` takes them.
-    spec : ArraySpec, TableSpec or TextSpec
+    predictor : Predictor
 
     Returns
     -------
@@ -33,10 +34,20 @@ def open_path(path: str | Path, columns: Columns, id_column: str | None, spec: I
     Raises
     ------
     InputError
-        If the files are of no known kind, of several kinds, damaged, empty, or do not fit the contract.
+        If it is of no known kind, holds no rows, or lacks a column; if its files are of several kinds or damaged.
     FileNotFoundError
-        If there are none.
+        If there is no such file.
     """
+    spec = predictor.signature.input
+    if isinstance(source, str | Path):
+        return _open_path(source, columns, id_column, spec)
+    if isinstance(source, Iterator):
+        return from_stream(source, columns, id_column, spec)
+    return from_memory(source, columns, id_column, spec)
+
+
+def _open_path(path: str | Path, columns: Columns, id_column: str | None, spec: InputSpec) -> Source:
+    """Return the source behind a file, a folder or a glob."""
     files = find(path)
     kinds = {KINDS[file.suffix.lower()] for file in files}
     if len(kinds) > 1:
@@ -75,12 +86,6 @@ def find(path: str | Path) -> tuple[Path, ...]:
         if file.suffix.lower() not in KINDS:
             raise InputError(f"source: expected files that end in {', '.join(KINDS)}, got {file.name}")
     return listed
-
-
-def stamps(files: tuple[Path, ...]) -> dict[str, Any]:
-    """Return what tells one state of some files from another: names, sizes, times."""
-    states = [(file.name, file.stat()) for file in files]
-    return {"kind": "files", "files": [[name, state.st_size, state.st_mtime_ns] for name, state in states]}
 
 
 def _open_npy(file: Path) -> Source:
