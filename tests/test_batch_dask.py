@@ -188,6 +188,28 @@ def test_scikit_learn_writes_the_bytes_of_the_local_engine(address, tmp_path, fo
         assert (tmp_path / one).read_bytes() == (tmp_path / one.replace("here", "there")).read_bytes()
 
 
+@pytest.mark.parametrize(("first", "then"), [("local", "dask"), ("dask", "local")])
+def test_a_run_that_one_engine_began_is_finished_by_the_other(address, tmp_path, first, then):
+    # what is under way when the source fails is not kept: 40 tasks of 10 rows at the most
+    pictures, half = load_digits().images[:800], [True]
+    engines = {"local": {"n_workers": 1}, "dask": {"engine": "dask", "address": address}}
+    options = {"batch_size": 2, "checkpoint_rows": 10, "progress": False}
+
+    def batches():
+        for i in range(0, 800, 40):
+            if i == 720 and half.pop():
+                raise OSError("the disk was pulled out")
+            yield pictures[i : i + 40]
+
+    with pytest.raises(OSError, match="pulled out"):
+        predict_batch(digit_reader(), batches(), tmp_path / "a.csv", **options, **engines[first])
+    half.append(False)
+    found = predict_batch(digit_reader(), batches(), tmp_path / "a.csv", **options, **engines[then])
+    assert 0 < found.n_resumed <= 720
+    calm = predict_batch(digit_reader(), pictures, tmp_path / "b.csv", **options)
+    assert found.sink.read_bytes() == calm.sink.read_bytes()
+
+
 # -- death -----------------------------------------------------------------------------------------
 
 
