@@ -1,12 +1,12 @@
 """Run every check, in order of cost: ``make test``, or ``python -m tests [STAGE ...]``.
 
-The stages are lint, unit, alone (what measures itself against another program, and so wants a quiet machine), lessons,
-browser, browser-odd and browser-even (the lessons in a browser), binder (what Binder will do) and python313 (the newest
-Python).
+The stages are lint, unit, slow (tests that take seconds each), alone (what measures itself against another program, and
+so wants a quiet machine), lessons (on the newest Python, as on Binder), browser, browser-odd and browser-even (the
+lessons in a browser), binder (what Binder will do) and python313 (the newest Python).
 
-Each stage is one tool called as anyone would call it. Where there are two cores, two stages run side by side, each on
-about one core; what they print comes when they end. All stages run even if one fails; the last lines say what failed
-and what could not be checked on this machine, and how to enable it.
+Each stage is one tool called as anyone would call it. Where there are several cores, stages run side by side; what they
+print comes when they end. All stages run even if one fails; the last lines say what failed and what could not be checked
+on this machine, and how to enable it.
 With ``INFERKIT_REQUIRE_ALL=1`` what cannot be checked is a failure.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 PYTEST = [PYTHON, "-m", "pytest", "-q", "--durations=8"]
+UNIT = ["--ignore=tests/browser", "tests"]
 LIVE = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/browser/test_lesson_*.py"))]
 
 STAGES: dict[str, list[list[str]]] = {
@@ -30,22 +31,24 @@ STAGES: dict[str, list[list[str]]] = {
         [PYTHON, "-m", "mypy"],
         [str(Path(PYTHON).with_name("lint-imports")), "--no-logo"],
     ],
-    "unit": [[*PYTEST, "-m", "not alone", "--ignore=tests/browser", "tests", "inferkit", "notebooks", "datasets"]],
-    "lessons": [[PYTHON, "-m", "notebooks.run"]],
+    "unit": [[*PYTEST, "-m", "not slow and not alone", *UNIT, "inferkit", "notebooks", "datasets"]],
+    "slow": [[*PYTEST, "-m", "slow and not alone", *UNIT]],
+    "lessons": [[PYTHON, "-m", "tests.python313", "lessons"]],
     "binder": [[PYTHON, "-m", "tests.replay"]],
-    "python313": [[PYTHON, "-m", "tests.python313"]],
+    "python313": [[PYTHON, "-m", "tests.python313", "library"]],
     "browser": [[*PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"]],
     "browser-odd": [[*PYTEST, "-s", *LIVE[::2]]],
     "browser-even": [[*PYTEST, "-s", *LIVE[1::2]]],
-    "alone": [[*PYTEST, "-m", "alone", "--ignore=tests/browser", "tests"]],
+    "alone": [[*PYTEST, "-m", "alone", *UNIT]],
 }
-# What runs side by side: two lanes of about the same length, and what comes after them.
-LANES: list[list[list[str]]] = [
-    [["lint"]],
-    [["unit"], ["python313", "binder", "lessons"]],
-    [["browser"]],  # it prints how soon the page changes: a browser and a kernel fill two cores by themselves
-    [["browser-odd"], ["browser-even"]],
-    [["alone"]],
+# The stages of a group run side by side, and begin in this order; groups run in turn. Many a test waits, so one stage
+# more than there are cores keeps these busy.
+GROUPS = [
+    ["lint"],
+    ["unit", "python313", "slow", "lessons", "binder"],
+    ["browser"],  # it prints how soon the page changes: a browser and a kernel fill two cores by themselves
+    ["browser-odd", "browser-even"],
+    ["alone"],
 ]
 
 
@@ -65,12 +68,12 @@ def run(stage: str, *, beside_another: bool = False) -> bool:
     return not any(codes)
 
 
-def run_lanes(lanes: list[list[str]]) -> list[str]:
-    """Run lanes side by side where there are cores for it, the stages of one in turn; return those that failed."""
-    side_by_side = len(lanes) > 1 and cores() > 1
-    with ThreadPoolExecutor(len(lanes) if side_by_side else 1) as pool:
-        found = pool.map(lambda lane: [stage for stage in lane if not run(stage, beside_another=side_by_side)], lanes)
-    return [stage for failed in found for stage in failed]
+def run_group(stages: list[str]) -> list[str]:
+    """Run some stages, one more at a time than there are cores if there are several; return those that failed."""
+    side_by_side = len(stages) > 1 and cores() > 1
+    with ThreadPoolExecutor(cores() + 1 if side_by_side else 1) as pool:
+        passed = pool.map(lambda stage: run(stage, beside_another=side_by_side), stages)
+        return [stage for stage, fine in zip(stages, passed, strict=True) if not fine]
 
 
 def cores() -> int:
@@ -106,8 +109,7 @@ def main(stages: list[str]) -> int:
         print(f"expected stages from {', '.join(STAGES)}; got {', '.join(unknown)}", file=sys.stderr)
         return 2
     stages = stages or list(STAGES)
-    wanted = [[[stage for stage in lane if stage in stages] for lane in lanes] for lanes in LANES]
-    failed = [stage for lanes in wanted for stage in run_lanes([lane for lane in lanes if lane])]
+    failed = [stage for group in GROUPS for stage in run_group([one for one in group if one in stages])]
     missing = list(dict.fromkeys(line for stage, line in unchecked().items() if stage in stages))
     if missing and os.environ.get("INFERKIT_REQUIRE_ALL"):
         failed.append("what must be checked here and could not be")

@@ -27,6 +27,7 @@ def failures(estimator):
     }
 
 
+@pytest.mark.slow
 def test_regressor_with_laplace():
     assert failures(BayesianRegressor(**LAPLACE)) == set()
 

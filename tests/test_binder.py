@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 
@@ -228,25 +230,37 @@ def test_a_copy_holds_what_a_clone_holds(tmp_path):
 # -- the other Python -------------------------------------------------------------------------------------------
 
 
-def test_the_stage_runs_library_and_lessons_there():
-    library, lessons = python313.commands("/there/python")
+def test_the_stages_run_library_and_lessons_there():
+    library, lessons = (python313.command(part, "/there/python") for part in ("library", "lessons"))
     assert (library[0], lessons[0]) == ("/there/python", "/there/python")
+    assert library[-2:] == ["tests", "inferkit"]
     assert all((ROOT / path).exists() for path in python313.ELSEWHERE)
-    assert lessons[3:] == [
-        number for number in python313.LESSONS if list((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
-    ]
-    assert "02" in lessons
+    assert lessons[1:] == ["-m", "notebooks.run"]  # all of them
 
 
-@pytest.mark.parametrize("stage", [python313, replay])
-def test_where_there_is_no_such_python_it_is_said(stage, monkeypatch, capsys):
-    monkeypatch.setattr(stage, "newest_python", lambda: None)
+@pytest.mark.parametrize("run", [lambda: python313.main("library"), replay.main], ids=["library", "binder"])
+def test_where_there_is_no_such_python_it_is_said(run, monkeypatch, capsys):
+    for stage in (python313, replay):
+        monkeypatch.setattr(stage, "newest_python", lambda: None)
     monkeypatch.setattr("tests.interpreters.newest_python", lambda: None)
-    assert stage.main() == 0
+    assert run() == 0
     assert "Python 3.13" in capsys.readouterr().out
     from tests.__main__ import unchecked
 
     assert {"binder", "python313"} <= set(unchecked())
+
+
+def test_lessons_run_on_the_python_at_hand_where_there_is_no_such_python(monkeypatch):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(python313, "newest_python", lambda: None)
+    monkeypatch.setattr(python313.subprocess, "run", run)
+    assert python313.main("lessons") == 3
+    assert commands == [[sys.executable, "-m", "notebooks.run"]]
 
 
 def test_the_project_says_which_pythons_it_supports():

@@ -5,6 +5,7 @@ Dask starts its own by ``multiprocessing``, which runs the main script again in 
 never sees the script, and a worker with no nanny above it costs one process, not two.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -41,12 +42,11 @@ def local_cluster(n_workers: int) -> Iterator[Any]:
     ConnectionError
         If the workers do not report within a minute. The message shows what the first one wrote last.
     """
-    import logging
-
     import dask
     from distributed import LocalCluster
 
     with (
+        _silence("distributed", "bokeh"),
         tempfile.TemporaryDirectory(prefix="inferkit-dask-", ignore_cleanup_errors=True) as folder,
         dask.config.set({"temporary-directory": folder}),
         LocalCluster(
@@ -54,13 +54,27 @@ def local_cluster(n_workers: int) -> Iterator[Any]:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
+            silence_logs=False,  # it would end this before its last threads have ended
             scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
         ) as cluster,
         _Crew(n_workers, cluster.scheduler_address, Path(folder)) as crew,
     ):
         crew.wait_for(cluster)
         yield cluster
+
+
+@contextmanager
+def _silence(*loggers: str) -> Iterator[None]:
+    """Hold back what loggers, and those below them, write through their handlers, but for what is critical."""
+    handlers = [handler for name in loggers for handler in logging.getLogger(name).handlers]
+    before = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, before, strict=True):
+            handler.setLevel(level)
 
 
 class _Crew:
