@@ -5,8 +5,8 @@ so wants a quiet machine), lessons (on the newest Python, as on Binder), browser
 lessons in a browser), binder (what Binder will do) and python313 (the newest Python).
 
 Each stage is one tool called as anyone would call it. Where there are several cores, stages run side by side; what they
-print comes when they end. All stages run even if one fails; the last lines say what failed and what could not be checked
-on this machine, and how to enable it.
+print comes when they end. All stages run even if one fails; the last lines say what failed and what could not be
+checked on this machine, and how to enable it.
 With ``INFERKIT_REQUIRE_ALL=1`` what cannot be checked is a failure.
 """
 
