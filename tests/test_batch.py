@@ -471,9 +471,9 @@ def test_a_slow_model_is_not_asked_for_large_batches():
 
 
 @pytest.mark.parametrize(
-    ("rates", "best"), [({1: 10, 2: 50, 4: 100, 8: 99}, 4), ({1: 10, 2: 98, 4: 100}, 2), ({8: 90, 16: 100}, 16)]
+    ("rates", "best"), [({1: 10, 2: 50, 4: 100, 8: 99}, 8), ({1: 10, 2: 100, 4: 97}, 2), ({8: 90, 16: 100}, 16)]
 )
-def test_the_smallest_size_that_is_fast_enough_is_taken(rates, best):
+def test_the_largest_size_that_is_fast_enough_is_taken(rates, best):
     assert best_size(ThroughputResult("x", {size: np.array([float(r)]) for size, r in rates.items()})) == best
 
 

@@ -793,3 +793,49 @@ def test_many_rows_are_answered_part_by_part_and_all_the_same(n):
     reader = digit_reader()
     X = np.resize(load_digits().images, (n, 8, 8))
     assert np.array_equal(reader.predict_proba(X), reader.backend.model(X / np.float32(16)))
+
+
+# -- in batches --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8, None])
+def test_the_model_gets_batches_of_the_size_asked_for(size):
+    asked = []
+
+    def model(X):
+        asked.append(len(X))
+        return {"p": np.column_stack([X[:, 0], 1 - X[:, 0]]), "twice": 2 * X[:, 0]}
+
+    outputs = (OutputSpec("p", "probabilities", ("low", "high")), OutputSpec("twice"))
+    predictor = Predictor(model, signature=Signature(ArraySpec((1,), "float64", 0, 1), outputs))
+    X = np.linspace(0, 1, 7)[:, None]
+    one = predictor.predict(X, batch_size=size)
+    assert asked == {1: [1] * 7, 3: [3, 3, 1]}.get(size, [7])
+    assert one["p"].tolist() == ["high"] * 3 + ["low"] * 4  # of two equal ones the first
+    assert one["twice"].tolist() == (2 * X[:, 0]).tolist()
+    assert np.array_equal(predictor.predict_proba(X, batch_size=size), predictor.predict_proba(X))
+    assert np.array_equal(predictor.predict_outputs(X, batch_size=size)["twice"], one["twice"])
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, "8"])
+def test_a_batch_size_that_is_none_is_refused(size):
+    with pytest.raises(InputError, match="batch_size: expected a whole number ≥ 1"):
+        Predictor(lambda X: X, signature=ArraySpec((1,))).predict([[1.0]], batch_size=size)
+
+
+def test_all_rows_are_checked_before_the_model_is_asked():
+    asked = []
+    predictor = Predictor(lambda X: asked.append(len(X)) or X, signature=ArraySpec((1,), low=0))
+    with pytest.raises(InputError, match="got -1 at index"):
+        predictor.predict([[1.0], [2.0], [-1.0]], batch_size=1)
+    assert not asked
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "bool"])
+def test_what_does_not_sum_to_one_is_no_probability_whatever_its_type(dtype):
+    answer = np.array([[0, 1], [1, 0], [1, 1]]).astype(dtype)
+    predictor = Predictor(lambda X: answer, signature=ArraySpec((1,)), labels=["a", "b"])
+    with pytest.raises(InputError, match=r"row 2 .* sums to 2"):
+        predictor.predict(np.zeros((3, 1), "float32"))
+    answer[2, 0] = 0
+    assert predictor.predict(np.zeros((3, 1), "float32")).tolist() == ["b", "a", "b"]

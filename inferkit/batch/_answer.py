@@ -60,6 +60,7 @@ class Answer:
 
     def __init__(self, predictor: Predictor, answer: str, batch_size: int) -> None:
         self.predictor, self.answer, self.batch_size = predictor, answer, batch_size
+        self._is_careful = False
 
     def __call__(self, task: Task) -> Answered:
         """Answer the rows of a task.
@@ -79,6 +80,10 @@ class Answer:
         """
         values, unreadable = shaped(task.values, self.predictor.signature.input)
         bad = unreadable | task.bad
+        if not bad and not self._is_careful:
+            whole = self._whole(values)
+            if whole is not None:
+                return whole
         outputs: list[dict[str, Array]] = []
         rejected = list(bad.items())
         n = count(values)
@@ -87,6 +92,22 @@ class Answer:
             outputs += answered
             rejected += failed
         return Answered(_joined(outputs), sorted(rejected))
+
+    def _whole(self, values: Values) -> Answered | None:
+        """Answer all rows with one check before the model and one behind it; None if that fails, by the fault of a row.
+
+        From then on batches are answered one by one, so that a bad row costs its own batch a second call and no other.
+        """
+        try:
+            (outputs,), lost = _finite([(np.arange(count(values)), self.ask(values, self.batch_size))], [])
+            return Answered(outputs, sorted(lost))
+        except _FATAL as error:
+            if not isinstance(error, MemoryError):
+                raise
+        except Exception:  # which row's fault it is, is found out batch by batch
+            pass
+        self._is_careful = True
+        return None
 
     def _batch(
         self, values: Values, start: int, stop: int, bad: dict[int, str]
@@ -98,8 +119,8 @@ class Answer:
             if not len(rows):
                 return [], []
         try:
-            whole: Any = self.ask(cut(values, start, stop) if len(rows) == stop - start else take(values, rows))
-            return _finite([(rows, whole)], [])
+            outputs = self.ask(cut(values, start, stop) if len(rows) == stop - start else take(values, rows))
+            return _finite([(rows, outputs)], [])
         except _FATAL as error:
             if not isinstance(error, MemoryError):
                 raise
@@ -115,11 +136,12 @@ class Answer:
         pieces, failed = divide(lambda some: self.ask(take(values, some)), fit) if len(fit) else ([], [])
         return pieces, unfit + failed
 
-    def ask(self, values: Values) -> dict[str, Array]:
-        """Return the answers of one call by name; the only one goes by what was asked for."""
+    def ask(self, values: Values, batch_size: int | None = None) -> dict[str, Array]:
+        """Return answers by name; the only one goes by what was asked for."""
         if self.answer == "outputs":
-            return self.predictor.predict_outputs(values)
-        found = self.predictor.predict(values) if self.answer == "predict" else self.predictor.predict_proba(values)
+            return self.predictor.predict_outputs(values, batch_size=batch_size)
+        ask = self.predictor.predict if self.answer == "predict" else self.predictor.predict_proba
+        found = ask(values, batch_size=batch_size)
         return found if isinstance(found, dict) else {ONLY_NAMES[self.answer]: found}
 
     # What an engine needs to find a row that ends the process it is answered in.

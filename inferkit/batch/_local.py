@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -12,13 +12,16 @@ R = TypeVar("R")
 def ordered_map(function: Callable[[T], R], tasks: Iterable[T], *, n_workers: int, window: int) -> Iterator[R]:
     """Apply a function to each task on several threads; yield the results in the order of the tasks.
 
+    The caller's own thread is one of them: a thread that only waited would take a core from those that work, each time
+    that it woke up.
+
     Parameters
     ----------
     function : callable
     tasks : iterable
         It is read in the caller's thread, never further than `window` tasks ahead of the results.
     n_workers : int
-        Threads; with 1 the caller's own.
+        Threads, with the caller's.
     window : int
         How many tasks may be under way at once.
 
@@ -35,14 +38,45 @@ def ordered_map(function: Callable[[T], R], tasks: Iterable[T], *, n_workers: in
     if n_workers == 1:
         yield from map(function, tasks)
         return
-    under_way: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="predict_batch")
+    under_way: deque[_Sent[T, R]] = deque()
+    pool = ThreadPoolExecutor(n_workers - 1, thread_name_prefix="predict_batch")
     try:
         for task in tasks:
-            under_way.append(pool.submit(function, task))
+            under_way.append(_Sent(task, pool.submit(function, task)))
             if len(under_way) >= window:
-                yield under_way.popleft().result()
+                yield _receive(function, under_way)
         while under_way:
-            yield under_way.popleft().result()
+            yield _receive(function, under_way)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _Sent(Generic[T, R]):
+    """A task, and the future of its result: a thread's, or one that the caller's thread has filled."""
+
+    def __init__(self, task: T, future: "Future[R]") -> None:
+        self.task, self.future = task, future
+
+    def take(self) -> bool:
+        """Take the task back, if no thread has begun it."""
+        if self.future.done() or not self.future.cancel():
+            return False
+        self.future = Future()
+        return True
+
+    def work(self, function: Callable[[T], R]) -> None:
+        """Fill the future."""
+        try:
+            self.future.set_result(function(self.task))
+        except Exception as error:
+            self.future.set_exception(error)
+
+
+def _receive(function: Callable[[T], R], under_way: "deque[_Sent[T, R]]") -> R:
+    """Return the first result; work as long as it is not there and there is work that nobody has begun."""
+    while not under_way[0].future.done():
+        mine = next((sent for sent in under_way if sent.take()), None)
+        if mine is None:
+            break
+        mine.work(function)
+    return under_way.popleft().future.result()

@@ -89,6 +89,8 @@ class Predictor:
         self.name = name or self._default_name()
         outputs = self.signature.outputs
         self.labels = outputs[0].labels if len(outputs) == 1 else None
+        self._calls: tuple[Step, ...] = (*self.preprocess, self.backend, *self.postprocess)
+        self._label_arrays = {spec.name: np.asarray(spec.labels) for spec in outputs if spec.labels is not None}
         self._one = self._fuse()
 
     def _default_name(self) -> str:
@@ -116,13 +118,15 @@ class Predictor:
 
     # -- asking ------------------------------------------------------------------------------
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, *, batch_size: int | None = None) -> Any:
         """Return the answer for each row: a label where the model gives probabilities, else its values.
 
         Parameters
         ----------
         X : array-like, table or list of str
             Rows that meet the contract.
+        batch_size : int, optional
+            Rows in one call of the model; all of them if not given. The memory that the call needs grows with it.
 
         Returns
         -------
@@ -134,16 +138,18 @@ class Predictor:
         InputError
             If the rows do not meet the contract, or the model's probabilities are none.
         """
-        outputs = self._run(self.signature.input.check(X))
+        outputs = self._run(X, batch_size)
         answers = {spec.name: self._read(spec, outputs[spec.name]) for spec in self.signature.outputs}
         return _only(answers)
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, *, batch_size: int | None = None) -> Any:
         """Return the probability of each label for each row.
 
         Parameters
         ----------
         X : array-like, table or list of str
+        batch_size : int, optional
+            As `predict` takes it.
 
         Returns
         -------
@@ -163,15 +169,17 @@ class Predictor:
                 f"{self.name} gives no probabilities, but {kinds}; if its columns are probabilities, "
                 "say what they stand for: Predictor(model, labels=[...])"
             )
-        outputs = self._run(self.signature.input.check(X))
+        outputs = self._run(X, batch_size)
         return _only({spec.name: self._checked(spec, outputs[spec.name]) for spec in specs})
 
-    def predict_outputs(self, X: Any) -> dict[str, Array]:
+    def predict_outputs(self, X: Any, *, batch_size: int | None = None) -> dict[str, Array]:
         """Return what the model gives, each output by its name: probabilities, labels or values.
 
         Parameters
         ----------
         X : array-like, table or list of str
+        batch_size : int, optional
+            As `predict` takes it.
 
         Returns
         -------
@@ -183,7 +191,7 @@ class Predictor:
         InputError
             As `predict` does.
         """
-        outputs = self._run(self.signature.input.check(X))
+        outputs = self._run(X, batch_size)
         specs = self.signature.outputs
         return {s.name: self._checked(s, outputs[s.name]) if s.labels else outputs[s.name] for s in specs}
 
@@ -243,17 +251,28 @@ class Predictor:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _run(self, value: Any) -> dict[str, Array]:
-        """Return the outputs by name for rows that were checked."""
+    def _run(self, X: Any, batch_size: int | None) -> dict[str, Array]:
+        """Check all rows, then return the model's outputs by name."""
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+            raise InputError(f"batch_size: expected a whole number ≥ 1, got {batch_size!r}")
+        rows = self.signature.input.check(X)
+        n, size = len(rows), batch_size or len(rows)
+        parts = [self._run_batch(rows[start : start + size]) for start in range(0, n, size)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run_batch(self, value: Any) -> dict[str, Array]:
         n = len(value)
-        for _, step in self.steps:
-            value = step(value)
+        for call in self._calls:
+            value = call(value)
         return self._named(value, n)
 
     def _named(self, value: Any, n: int) -> dict[str, Array]:
-        names = [spec.name for spec in self.signature.outputs]
-        outputs = value if isinstance(value, dict) else {names[0]: np.asarray(value)}
-        if set(outputs) != set(names):
+        specs = self.signature.outputs
+        outputs = value if isinstance(value, dict) else {specs[0].name: np.asarray(value)}
+        if len(outputs) != len(specs) or any(spec.name not in outputs for spec in specs):
+            names = [spec.name for spec in specs]
             raise InputError(f"{self.name}: expected the outputs {names}, the model gave {sorted(outputs)}")
         for name, output in outputs.items():
             if np.ndim(output) == 0 or len(output) != n:
@@ -269,7 +288,7 @@ class Predictor:
         """Turn probabilities into labels; leave the rest as it is."""
         if spec.kind != "probabilities":
             return output
-        answers: Array = np.asarray(spec.labels)[self._checked(spec, output).argmax(axis=1)]
+        answers: Array = self._label_arrays[spec.name][self._checked(spec, output).argmax(axis=1)]
         return answers
 
     def _checked(self, spec: OutputSpec, output: Array) -> Array:
@@ -282,14 +301,17 @@ class Predictor:
             )
         # Rounding to steps moves each value by half a step at most, and their sum by so much more.
         slack = 1e-3 + self.backend.resolution / 2
-        total = output.sum(axis=1)
-        off, most_off = np.abs(total - 1), 1e-3 + len(spec.labels) * self.backend.resolution / 2
-        low, high = output.item(output.argmin()), output.item(output.argmax())  # quicker than min and max
-        fine = off.item(off.argmax()) <= most_off and -slack <= low and high <= 1 + slack
+        real = np.result_type(output.dtype, np.float32)
+        total = output @ np.ones(len(spec.labels), real)  # quicker than a sum over so short an axis
+        off = 1e-3 + len(spec.labels) * self.backend.resolution / 2
+        low, high = _extremes(output)
+        least, most = _extremes(total)
+        fine = 1 - off <= least and most <= 1 + off and -slack <= low and high <= 1 + slack
         if not fine:  # NaN compares false, so it ends up here too
-            ok = (off <= most_off) & (output >= -slack).all(axis=1) & (output <= 1 + slack).all(axis=1)
+            wide, sums = output.astype(np.float64), total.astype(np.float64)  # as the numbers above
+            ok = ((wide >= -slack) & (wide <= 1 + slack)).all(axis=1) & (sums >= 1 - off) & (sums <= 1 + off)
             row = int((~ok).argmax())
-            shown = str(np.round(output[row], 3).tolist())[:80]
+            shown = str(np.round(wide[row], 3).tolist())[:80]
             raise InputError(
                 f"{self.name}: expected probabilities, but row {row} is {shown} and sums to {total[row]:.3g}. "
                 "Logits need postprocess=[Softmax()]; labels or values need a signature that says so"
@@ -384,6 +406,11 @@ def _as_steps(what: str, steps: Steps) -> tuple[Step, ...]:
         if not callable(step) or isinstance(step, type):
             raise InputError(f"{what}: expected callables such as Scale(16), got {step!r:.80}")
     return listed
+
+
+def _extremes(array: Array) -> tuple[Any, Any]:
+    """Return the smallest and the largest value, or NaN for both: quicker than ``min`` and ``max``."""
+    return array.item(array.argmin()), array.item(array.argmax())
 
 
 def _only(by_name: dict[str, Any]) -> Any:

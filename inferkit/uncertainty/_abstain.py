@@ -143,9 +143,9 @@ class AbstainingPredictor(Derived):
             outputs=(OutputSpec(self.predictor.signature.outputs[0].name, "labels"),),
         )  # fmt: skip
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, *, batch_size: int | None = None) -> Any:
         """Return the probabilities of the predictor that this was made of. See `Predictor.predict_proba`."""
-        return self.predictor.predict_proba(X)
+        return self.predictor.predict_proba(X, batch_size=batch_size)
 
     def expected_costs(self, X: Any) -> Floats:
         """Return what each answer, and none, is expected to cost.

@@ -75,13 +75,15 @@ class MCDropout(Derived):
             name=name or f"{self.predictor.name}, MC dropout",
         )  # fmt: skip
 
-    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+    def predict(self, X: Any, *, batch_size: int | None = None, return_std: bool = False) -> Any:
         """Return the label with the largest mean probability, or the mean of the passes' numbers.
 
         Parameters
         ----------
         X : array-like
             Rows that meet the contract.
+        batch_size : int, optional
+            Rows in one call of the model; all of them if not given, and with `return_std`.
         return_std : bool, default=False
             Also return the passes' standard deviation. For numbers only.
 
@@ -95,7 +97,7 @@ class MCDropout(Derived):
             If the rows do not meet the contract, or `return_std` is asked of a model that gives labels.
         """
         if not return_std:
-            return super().predict(X)
+            return super().predict(X, batch_size=batch_size)
         if self.labels is not None:
             raise InputError("return_std: probabilities have none; predict_draws(X) gives those of each pass")
         draws = self.predict_draws(X)

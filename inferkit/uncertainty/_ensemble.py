@@ -82,13 +82,15 @@ class DeepEnsemble(Derived):
                     f"predictors: expected all to answer as {first.name} does, {wanted}; {member.name} has {got}"
                 )
 
-    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+    def predict(self, X: Any, *, batch_size: int | None = None, return_std: bool = False) -> Any:
         """Return the label with the largest mean probability, or the mean of the members' numbers.
 
         Parameters
         ----------
         X : array-like, table or list of str
             Rows that meet the contract.
+        batch_size : int, optional
+            Rows in one call of the model; all of them if not given, and with `return_std`.
         return_std : bool, default=False
             Also return the standard deviation: of the members' numbers, or, where they give ``"sd"``, of the mixture
             of their normal distributions. For numbers only.
@@ -103,7 +105,7 @@ class DeepEnsemble(Derived):
             If the rows do not meet the contract, or `return_std` is asked of an ensemble that gives labels.
         """
         if not return_std:
-            return super().predict(X)
+            return super().predict(X, batch_size=batch_size)
         if self.labels is not None:
             raise InputError("return_std: probabilities have none; predict_draws(X) gives those of each member")
         mean, sd = self._members(self.signature.input.check(X))
