@@ -19,6 +19,8 @@ LARGEST = 16_384
 DEFAULT = 256
 MOST_S = 0.6
 SHARE = 0.005
+LONG_S = 1.0
+"""A run that takes less is not worth a curve."""
 ROUNDS = 3
 SMALLEST_BIT = 5
 CLOSE_ENOUGH = 0.98
@@ -161,10 +163,11 @@ def find_size(
         usual, rate = _usual(answer, fine)
         if usual < DEFAULT:
             return usual, None
-        seconds = min(MOST_S, n_rows / rate / workers * SHARE)
+        all_s = n_rows / rate / workers
+        seconds = min(MOST_S, all_s * SHARE)
         most = min(n, seconds * rate / (2 * ROUNDS))  # the sizes below the largest add up to as many rows
         sizes = [1 << i for i in range(SMALLEST_BIT, LARGEST.bit_length()) if 1 << i <= most]
-        if len(sizes) < 3:
+        if len(sizes) < 3 or all_s < LONG_S:
             return _climb(answer, fine, usual, rate), None
         curve = measure(answer, fine, sizes, seconds, False, perf_counter_ns, ROUNDS)
         best = best_size(curve)
