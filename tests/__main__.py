@@ -41,8 +41,7 @@ STAGES: dict[str, list[list[str]]] = {
     "browser-even": [[*PYTEST, "-s", *LIVE[1::2]]],
     "alone": [[*PYTEST, "-m", "alone", *UNIT]],
 }
-# The stages of a group run side by side, and begin in this order; groups run in turn. Many a test waits, so one stage
-# more than there are cores keeps these busy.
+# The stages of a group run two at a time, in this order: whichever place is free takes the next. Groups run in turn.
 GROUPS = [
     ["lint"],
     ["unit", "python313", "slow", "lessons", "binder"],
@@ -69,9 +68,9 @@ def run(stage: str, *, beside_another: bool = False) -> bool:
 
 
 def run_group(stages: list[str]) -> list[str]:
-    """Run some stages, one more at a time than there are cores if there are several; return those that failed."""
+    """Run some stages, two at a time where there are cores for it; return those that failed."""
     side_by_side = len(stages) > 1 and cores() > 1
-    with ThreadPoolExecutor(cores() + 1 if side_by_side else 1) as pool:
+    with ThreadPoolExecutor(2 if side_by_side else 1) as pool:
         passed = pool.map(lambda stage: run(stage, beside_another=side_by_side), stages)
         return [stage for stage, fine in zip(stages, passed, strict=True) if not fine]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -236,12 +237,14 @@ def test_a_real_server_answers_on_the_loopback_and_ends_at_ctrl_c(course):
 
 
 def running(folder):
-    """Wait until a server has noted where it answers; return what it noted."""
+    """Wait until a server has noted where it answers, and takes connections there; return what it noted."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for path in folder.glob("jpserver-*.json"):
-            if text := path.read_text():
-                return json.loads(text)
+            with suppress(ValueError, ConnectionRefusedError):
+                noted = json.loads(path.read_text())
+                socket.create_connection(("127.0.0.1", noted["port"])).close()
+                return noted
         time.sleep(0.1)
     raise AssertionError("no server within a minute")
 

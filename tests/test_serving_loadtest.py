@@ -32,6 +32,7 @@ from inferkit.serving._load_plan import Plan, arrivals_s, make_plan
 from inferkit.serving._load_target import requests_for
 from inferkit.serving._loadtest import loadtest
 from tests.services import VirtualTime
+from tests.serving_apps import wait_until
 
 ROWS = np.arange(100.0)[:, None]
 
@@ -994,6 +995,7 @@ def seen_by(
         result = loadtest(
             server.url + path, duration=0.2, clients=1, X=X, warmup=0, token=token, own_process=own_process
         )  # fmt: skip
+        wait_until(lambda: server.stats()["in_flight"] == 0)  # a request is counted when its answer has gone out
         return rows, result, server.stats()
 
 

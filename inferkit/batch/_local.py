@@ -56,6 +56,7 @@ class _Sent(Generic[T, R]):
 
     def __init__(self, task: T, future: "Future[R]") -> None:
         self.task, self.future = task, future
+        self.has_failed = False
 
     def take(self) -> bool:
         """Take the task back, if no thread has begun it."""
@@ -65,16 +66,17 @@ class _Sent(Generic[T, R]):
         return True
 
     def work(self, function: Callable[[T], R]) -> None:
-        """Fill the future."""
+        """Fill the future. An interrupt too is raised in its turn, so that what was begun before it is not lost."""
         try:
             self.future.set_result(function(self.task))
-        except Exception as error:
+        except BaseException as error:
             self.future.set_exception(error)
+            self.has_failed = True
 
 
 def _receive(function: Callable[[T], R], under_way: "deque[_Sent[T, R]]") -> R:
-    """Return the first result; work as long as it is not there and there is work that nobody has begun."""
-    while not under_way[0].future.done():
+    """Return the first result; work as long as it is not there, and there is work that nobody has begun."""
+    while not under_way[0].future.done() and not any(sent.has_failed for sent in under_way):
         mine = next((sent for sent in under_way if sent.take()), None)
         if mine is None:
             break

@@ -66,8 +66,8 @@ class Endpoint:
             outcome = outcome_of(refusal.status)
             await refuse(send, refusal)
         finally:
-            metrics.in_flight -= 1
             metrics.ended(outcome, monotonic() - arrived)
+            metrics.in_flight -= 1  # whoever sees none in flight sees all of them counted
 
     async def _answer(self, scope: Scope, receive: Receive, arrived: float) -> tuple[bytes, Headers]:
         self.model.refuse_if_full()
