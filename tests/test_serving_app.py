@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 import zlib
 
@@ -951,3 +952,91 @@ def test_the_package_loads_no_server():
 def test_settings_that_are_none_get_a_reason(settings, words):
     with pytest.raises(InputError, match=re.escape(words)):
         Settings(**settings)
+
+
+# -- whose thread ------------------------------------------------------------------------------------
+
+
+def ask_alone(model, rows, *, others=0, times=1):
+    """Ask a model as an endpoint does; return the threads that called it and the rows of each call."""
+    seen, run = [], model.batcher._run
+
+    def watched(X):
+        seen.append((threading.current_thread() is threading.main_thread(), len(X)))
+        return run(X)
+
+    async def never():
+        await asyncio.Event().wait()
+
+    async def ask():
+        model.metrics.in_flight += 1
+        await model.ask(model.check(rows), None, never)
+        model.metrics.in_flight -= 1
+
+    async def all_of_them():
+        await asyncio.gather(*(ask() for _ in range(times)))
+
+    model.batcher._run = watched
+    model.metrics.in_flight = others
+    asyncio.run(all_of_them())
+    model.batcher._run, model.metrics.in_flight = run, 0
+    return seen
+
+
+@pytest.fixture
+def quick():
+    """Return a served model whose calls are known to be quick."""
+    apps = []
+
+    def make(predictor, **settings):
+        apps.append(make_app(predictor, Settings(**settings)))
+        (model,) = apps[-1].models.values()
+        model._call_s = 1e-5
+        model._ran = lambda rows, seconds: None  # a busy machine makes a call slow
+        model.batcher._on_batch = None
+        return model
+
+    yield make
+    for app in apps:
+        app.close()
+
+
+def test_a_quick_model_answers_who_is_alone_on_the_thread_of_the_loop(quick):
+    model = quick(digit_reader())
+    assert ask_alone(model, np.zeros((1, 8, 8))) == [(True, 1)]
+    assert ask_alone(model, np.zeros((8, 8, 8))) == [(True, 8)]
+
+
+def test_many_rows_other_requests_and_slow_models_take_the_worker(quick):
+    model, one = quick(digit_reader()), np.zeros((1, 8, 8))
+    assert ask_alone(model, np.zeros((9, 8, 8))) == [(False, 9)]
+    assert ask_alone(model, one, others=1) == [(False, 1)]
+    model._call_s = 0.001
+    assert ask_alone(model, one) == [(False, 1)]
+    assert ask_alone(quick(digit_reader(), max_wait_ms=1), one) == [(False, 1)]
+
+
+def test_requests_that_come_together_are_one_batch_for_a_quick_model_too(quick):
+    seen = ask_alone(quick(digit_reader()), np.zeros((1, 8, 8)), times=6)
+    assert not any(on_the_loop for on_the_loop, _ in seen)
+    assert sum(rows for _, rows in seen) == 6
+    assert len(seen) < 6
+
+
+def test_code_of_others_never_runs_on_the_thread_of_the_loop(quick):
+    assert ask_alone(quick(Sum().predictor()), np.zeros((1, 2))) == [(False, 1)]
+    reader = digit_reader()
+    own_step = Predictor(reader.backend, preprocess=[*reader.preprocess, lambda X: X], signature=reader.signature)
+    assert ask_alone(quick(own_step), np.zeros((1, 8, 8))) == [(False, 1)]
+
+
+def test_how_long_few_rows_take_is_known_from_the_last_call():
+    app = make_app(digit_reader())
+    (model,) = app.models.values()
+    assert not model._is_quick(np.zeros((1, 8, 8)), None)  # nothing is known yet
+    model.metrics.in_flight = 1
+    for rows, seconds, is_quick in [(1, 0.0001, True), (100, 0.01, True), (2, 0.01, False), (8, 0.0001, True)]:
+        model._ran(rows, seconds)
+        assert model._is_quick(np.zeros((1, 8, 8)), None) == is_quick
+    assert not model._is_quick(np.zeros((1, 8, 8)), time.monotonic())  # it is due now: the queue says so
+    app.close()

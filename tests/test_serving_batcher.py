@@ -229,6 +229,44 @@ def test_calls_are_counted_with_their_rows_and_seconds():
     assert counted == [(3, 3.0)]
 
 
+# -- at once ---------------------------------------------------------------------------------------
+
+
+def test_a_free_model_answers_at_once_and_delivers_to_nobody():
+    counted = []
+    batcher, delivered, calls, _ = by_hand(on_batch=lambda n, seconds: counted.append(n))
+    job = batcher.answer_now(rows_of(1, 2))
+    assert (job.state, job.rows, job.error) == ("done", None, None)
+    assert job.outputs["double"].tolist() == [2, 4]
+    assert counted == [2]
+    assert not delivered
+    assert batcher.answer_now(rows_of(*range(6))).outputs["double"].tolist() == [0, 2, 4, 6, 8, 10]
+    assert [len(call) for call in calls] == [2, 4, 2]  # no call takes more than it may
+
+
+def test_what_waits_goes_first():
+    batcher, _, calls, _ = by_hand()
+    batcher.put(rows_of(1))
+    assert batcher.answer_now(rows_of(2)) is None
+    batcher.step()
+    assert batcher.answer_now(rows_of(2)).outputs["double"].tolist() == [4]
+    assert [call[:, 0].tolist() for call in calls] == [[1], [2]]
+
+
+def test_what_the_model_raises_is_kept_and_the_model_is_free_again():
+    batcher, *_ = by_hand()
+    job = batcher.answer_now(rows_of(POISON))
+    assert str(job.error) == "poison"
+    assert job.outputs is None
+    assert batcher.answer_now(rows_of(1)).error is None
+
+
+def test_a_closed_batcher_answers_nobody_at_once():
+    batcher, *_ = by_hand()
+    batcher.close()
+    assert batcher.answer_now(rows_of(1)) is None
+
+
 # -- with threads ------------------------------------------------------------------------------------
 
 
@@ -300,6 +338,35 @@ def test_an_idle_worker_starts_at_once_and_what_came_meanwhile_is_one_batch(thre
     go.set()
     assert all(job.waiter.wait(LONG) for job in [first, *rest])
     assert sizes == [1, 8, 2]
+
+
+def test_nobody_else_has_the_model_while_it_answers_at_once_and_the_other_way_round(threaded):
+    entered, go, running, most = threading.Semaphore(0), threading.Semaphore(0), [], []
+
+    def gate(X):
+        running.append(1)
+        most.append(len(running))
+        entered.release()
+        assert go.acquire(timeout=LONG)
+        running.pop()
+        return double(X)
+
+    batcher, waiting = threaded(gate, workers=1)
+    found = []
+    at_once = threading.Thread(target=lambda: found.append(batcher.answer_now(rows_of(1))))
+    at_once.start()
+    assert entered.acquire(timeout=LONG)
+    job = waiting.put(batcher, rows_of(2))  # its worker has to wait
+    assert not entered.acquire(timeout=0.1)
+    go.release()
+    assert entered.acquire(timeout=LONG)  # and has it now
+    assert batcher.answer_now(rows_of(3)) is None
+    go.release()
+    assert job.waiter.wait(LONG)
+    at_once.join()
+    assert found[0].outputs["double"].tolist() == [2]
+    assert job.outputs["double"].tolist() == [4]
+    assert most == [1, 1]
 
 
 def test_as_many_calls_as_workers_run_side_by_side_and_no_more(threaded):

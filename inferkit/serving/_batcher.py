@@ -100,6 +100,7 @@ class Batcher:
         self._changed = threading.Condition(threading.Lock())
         self._threads: set[threading.Thread] = set()
         self._closed = False
+        self._busy = 0  # calls of the model that are under way
         self.queued_rows = 0
 
     # -- the side of the callers -------------------------------------------------------------
@@ -147,6 +148,33 @@ class Batcher:
             if self.threaded:
                 self._start_threads()
                 self._changed.notify()
+        return job
+
+    def answer_now(self, rows: Array) -> Job | None:
+        """Run the rows of one request on the caller's own thread, if nothing waits and nothing runs.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of shape (n, ...)
+            Checked.
+
+        Returns
+        -------
+        Job or None
+            Done, and not delivered. None if the model is not free: put the rows into the queue then.
+        """
+        with self._changed:
+            if self._closed or self._queue or self._busy:
+                return None
+            self._busy += 1
+        job = Job(rows, len(rows), None, self._clock(), None, None, "running")
+        try:
+            self._answer_together([job])
+        except Exception as error:
+            job.error = error
+        finally:
+            self._rest()
+        job.state, job.rows = "done", None
         return job
 
     def drop(self, job: Job) -> bool:
@@ -329,18 +357,29 @@ class Batcher:
     def _work(self) -> None:
         """Take and answer, until the batcher is closed or there are threads too many."""
         while (picked := self._wait_for_work()) is not None:
-            self._answer(*picked)
+            try:
+                self._answer(*picked)
+            finally:
+                self._rest()
             del picked  # an idle thread holds no request
 
     def _wait_for_work(self) -> tuple[list[Job], list[Job]] | None:
         with self._changed:
             while not self._closed and len(self._threads) <= self.workers:
-                late, batch, wait = self._pick()
+                late, batch, wait = self._pick() if self._busy < self.workers else ([], [], float("inf"))
                 if late or batch:
+                    self._busy += 1
                     return late, batch
                 self._changed.wait(None if wait == float("inf") else wait)
             self._threads.discard(threading.current_thread())
             return None
+
+    def _rest(self) -> None:
+        """Let go of the model; whoever waits for it may have it."""
+        with self._changed:
+            self._busy -= 1
+            if self._queue:
+                self._changed.notify()
 
 
 def _rows(job: Job) -> Array:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .._base import InputError
 from ..predictor import Predictor
 from ..predictor._metadata import example_row, model_metadata
+from ..predictor._steps import SAVABLE
 from ._batcher import Batcher, ClosedError, ExpiredError, Job, Outputs, QueueFullError
 from ._http import RETRY, LeftError, Receive, Refusal
 from ._metrics import ModelMetrics, Registry
@@ -21,6 +22,10 @@ from ._settings import Settings
 Array = npt.NDArray[Any]
 
 VERSION = "1"
+QUICK_S = 0.0002
+"""A model whose calls take no longer may answer on the loop's thread: to hand rows to another takes about as long."""
+_QUICK_ROWS = 8
+_QUICK_KINDS = ("litert", "onnx", "posterior")  # what runs code of yours may take its time at any call
 PATIENCE_S = 0.002  # an answer that comes sooner needs nobody to look whether its client is still there
 _log = logging.getLogger("inferkit.serving")
 
@@ -50,6 +55,8 @@ class ServedModel:
         self._row = example_row(predictor.signature.input)
         self.outputs = {spec.name: spec for spec in predictor.signature.outputs}
         self._calls = [call for _, call in predictor.steps]
+        self._may_be_quick = _runs_no_code_of_others(predictor)
+        self._call_s = float("inf")
         self.metadata = model_metadata(name, predictor.signature, self._first_answer(), [VERSION])
         self.batcher = Batcher(
             self.run,
@@ -58,7 +65,7 @@ class ServedModel:
             max_wait_ms=settings.max_wait_ms,
             max_queue=settings.max_queue,
             workers=settings.workers,
-            on_batch=lambda rows, seconds: self.metrics.ran(rows, seconds),
+            on_batch=self._ran,
         )
         self.metrics = ModelMetrics(name, registry, self.batcher.__len__)
 
@@ -71,6 +78,12 @@ class ServedModel:
             max_queue=settings.max_queue,
             workers=settings.workers,
         )
+
+    def _ran(self, rows: int, seconds: float) -> None:
+        """Count a call of the model, and remember how long few rows take."""
+        self.metrics.ran(rows, seconds)
+        if rows <= _QUICK_ROWS:
+            self._call_s = seconds
 
     def _first_answer(self) -> Outputs | None:
         with suppress(Exception):  # a model may dislike the example, and answer what it is asked
@@ -143,6 +156,11 @@ class ServedModel:
         LeftError
             If the client has gone; its rows don't run if they have not begun.
         """
+        if self._is_quick(rows, deadline):
+            await asyncio.sleep(0)  # who else is there already? Then all go together
+            job = self.batcher.answer_now(rows) if self.metrics.in_flight == 1 else None
+            if job is not None:
+                return self._outputs(job)
         loop = asyncio.get_running_loop()
         try:
             job = self.batcher.put(rows, deadline=deadline, waiter=loop.create_future())
@@ -162,6 +180,12 @@ class ServedModel:
             for task in watch:
                 task.cancel()
         return self._outputs(job)
+
+    def _is_quick(self, rows: Array, deadline: float | None) -> bool:
+        """Whether a request that is alone may be answered on the loop's thread, where it keeps others out."""
+        if not self._may_be_quick or self._call_s > QUICK_S or len(rows) > _QUICK_ROWS or self.settings.max_wait_ms:
+            return False
+        return self.metrics.in_flight == 1 and (deadline is None or deadline - time.monotonic() > PATIENCE_S)
 
     async def _watch(self, job: Job, receive: Receive) -> None:
         """Give a job up when its deadline passes or its client goes, whichever comes first."""
@@ -199,6 +223,12 @@ class ServedModel:
             case error:  # its words may name files of this machine: they go to the log alone
                 _log.error("%s raised %s", self.name, type(error).__name__, exc_info=error)
                 raise Refusal(500, f"{self.name} raised {type(error).__name__}; the server's log says more")
+
+
+def _runs_no_code_of_others(predictor: Predictor) -> bool:
+    """Whether model and steps are of kinds whose calls all take the same time, and never wait for anything."""
+    steps = (*predictor.preprocess, *predictor.postprocess)
+    return predictor.backend.kind in _QUICK_KINDS and all(type(step) in SAVABLE.values() for step in steps)
 
 
 def deliver(jobs: list[Job]) -> None:
