@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferkit import InputError
-from inferkit.batch import BatchResult, batch_size_curve, predict_batch
+from inferkit.batch import BatchResult, _size, batch_size_curve, predict_batch
 from inferkit.batch._answer import Answer, Task, divide
 from inferkit.batch._collect import Store, fill_value, hashed
 from inferkit.batch._fingerprint import fingerprint
@@ -160,11 +160,11 @@ def test_the_bytes_do_not_depend_on_threads_or_parts_in_memory(reader, tmp_path)
 
 
 def test_parts_are_whole_batches_and_no_larger_than_asked_for(tmp_path):
-    """Seven batches of 1,000 in a part, which go to the workers in tasks that divide it."""
+    """Seven batches of 1,000 would fit into a part. In two equal tasks, of 4,096 rows at most, it takes six."""
     X = np.zeros((20_500, 2))
     predict_batch(line(), X, tmp_path / "a.parquet", batch_size=1000, checkpoint_rows=7500)
     metadata = pq.ParquetFile(tmp_path / "a.parquet").metadata
-    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [7000, 7000, 6500]
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [6000, 6000, 6000, 2500]
 
 
 def test_an_array_is_filled(reader, expected):
@@ -471,22 +471,65 @@ def test_a_slow_model_is_not_asked_for_large_batches():
 
 
 @pytest.mark.parametrize(
-    ("rates", "best"), [({1: 10, 2: 50, 4: 100, 8: 99}, 8), ({1: 10, 2: 100, 4: 97}, 2), ({8: 90, 16: 100}, 16)]
+    ("rates", "best"),
+    [
+        ({1: 10, 2: 50, 4: 100, 8: 99}, 8),
+        ({1: 10, 2: 100, 4: 97}, 2),
+        ({8: 90, 16: 100}, 16),
+        ({16: 50, 32: 98.5, 64: 100, 128: 99, 256: 97}, 64),
+    ],
 )
-def test_the_largest_size_that_is_fast_enough_is_taken(rates, best):
+def test_of_the_sizes_that_are_fast_enough_the_middle_one_is_taken(rates, best):
     assert best_size(ThroughputResult("x", {size: np.array([float(r)]) for size, r in rates.items()})) == best
 
 
-def test_auto_measures_a_long_job_and_not_a_short_one():
-    def slow(X):
-        time.sleep(0.001)
-        return X[:, 0]
+@pytest.fixture
+def costs(monkeypatch):
+    """Make models whose calls cost what they are told to, on a clock of their own; the rows of each call are kept."""
+    now = [0.0]
+    monkeypatch.setattr(_size, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_size, "perf_counter_ns", lambda: round(1e9 * now[0]))
 
-    assert predict_batch(line(slow), some_rows(500)).curve is None
-    result = predict_batch(line(slow), some_rows(400_000))
+    def make(call_s, row_s):
+        asked = []
+
+        def model(X):
+            asked.append(len(X))
+            now[0] += call_s + row_s * len(X)
+            return X[:, 0]
+
+        return line(model), asked
+
+    return make
+
+
+def test_auto_measures_a_long_job_and_not_a_short_one(costs):
+    predictor, _ = costs(0.001, 4e-6)
+    assert predict_batch(predictor, some_rows(500)).curve is None
+    result = predict_batch(predictor, some_rows(400_000))
     assert len(result.curve.rates) >= 3
-    assert result.batch_size >= 256  # a millisecond a call: the larger the better
+    assert result.batch_size == 4096  # a call costs as much as 250 rows; a fiftieth of the rows is tried
     assert result.answers.tolist() == some_rows(400_000)[:, 0].tolist()
+
+
+def test_auto_finds_large_batches_for_a_short_job_without_a_curve(costs):
+    predictor, asked = costs(0.001, 0)
+    result = predict_batch(predictor, some_rows(400_000))
+    assert (result.batch_size, result.curve) == (4096, None)
+    assert sum(asked) < 410_000
+
+
+def test_auto_tries_no_large_batches_where_a_call_costs_next_to_nothing(costs):
+    predictor, asked = costs(1e-5, 1e-5)
+    assert predict_batch(predictor, some_rows(4000)).batch_size == 256
+    assert max(asked) == 256
+
+
+def test_auto_prefers_few_rows_where_many_are_slower(costs):
+    predictor, _ = costs(0.0, 1e-5)
+    model = predictor.backend.model
+    predictor.backend.model = lambda X: model(X if len(X) <= 64 else np.repeat(X, 2, axis=0))[: len(X)]
+    assert predict_batch(predictor, some_rows(200_000)).batch_size <= 64
 
 
 def test_auto_does_not_try_many_rows_of_a_slow_model():
@@ -502,15 +545,11 @@ def test_auto_does_not_try_many_rows_of_a_slow_model():
     assert sum(asked) == 300 + 17
 
 
-def test_auto_leaves_out_rows_that_are_bad():
+def test_auto_leaves_out_rows_that_are_bad(costs):
     X = some_rows(300_000)
     X[5:1000:3] = np.nan
-
-    def slow(X):
-        time.sleep(0.001)
-        return X[:, 0]
-
-    result = predict_batch(line(slow), X)
+    predictor, _ = costs(0.001, 5e-6)
+    result = predict_batch(predictor, X)
     assert result.curve is not None
     assert result.n_rejected == len(range(5, 1000, 3))
 

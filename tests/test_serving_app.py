@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 from inferkit import InputError
 from inferkit.predictor import ArraySpec, Column, Predictor, TableSpec, TextSpec, digit_reader
 from inferkit.serving import Settings, make_app
+from inferkit.serving._model import PATIENCE_S
 from tests.serving_apps import LONG, Sum, app_of, ask, call, running, two_outputs, wait_until
 
 INFER = "/v2/models/sum/infer"
@@ -957,7 +958,7 @@ def test_settings_that_are_none_get_a_reason(settings, words):
 # -- whose thread ------------------------------------------------------------------------------------
 
 
-def ask_alone(model, rows, *, others=0, times=1):
+def ask_directly(model, rows, *, times=1):
     """Ask a model as an endpoint does; return the threads that called it and the rows of each call."""
     seen, run = [], model.batcher._run
 
@@ -968,18 +969,15 @@ def ask_alone(model, rows, *, others=0, times=1):
     async def never():
         await asyncio.Event().wait()
 
-    async def ask():
-        model.metrics.in_flight += 1
-        await model.ask(model.check(rows), None, never)
-        model.metrics.in_flight -= 1
-
     async def all_of_them():
-        await asyncio.gather(*(ask() for _ in range(times)))
+        return await asyncio.gather(*(model.ask(model.check(rows), None, never) for _ in range(times)))
 
     model.batcher._run = watched
-    model.metrics.in_flight = others
-    asyncio.run(all_of_them())
-    model.batcher._run, model.metrics.in_flight = run, 0
+    answers = asyncio.run(all_of_them())
+    model.batcher._run = run
+    (wanted,) = model.predictor.predict_outputs(rows).values()
+    for answer in answers:
+        np.testing.assert_array_equal(*answer.values(), wanted)
     return seen
 
 
@@ -991,7 +989,7 @@ def quick():
     def make(predictor, **settings):
         apps.append(make_app(predictor, Settings(**settings)))
         (model,) = apps[-1].models.values()
-        model._call_s = 1e-5
+        model._call_s = model._row_s = 1e-5
         model._ran = lambda rows, seconds: None  # a busy machine makes a call slow
         model.batcher._on_batch = None
         return model
@@ -1001,40 +999,87 @@ def quick():
         app.close()
 
 
-def test_a_quick_model_answers_who_is_alone_on_the_thread_of_the_loop(quick):
+def test_a_quick_model_answers_on_the_thread_of_the_loop(quick):
     model = quick(digit_reader())
-    assert ask_alone(model, np.zeros((1, 8, 8))) == [(True, 1)]
-    assert ask_alone(model, np.zeros((8, 8, 8))) == [(True, 8)]
+    assert ask_directly(model, np.zeros((1, 8, 8))) == [(True, 1)]
+    assert ask_directly(model, np.zeros((8, 8, 8))) == [(True, 8)]
 
 
-def test_many_rows_other_requests_and_slow_models_take_the_worker(quick):
+def test_many_rows_and_slow_models_take_the_worker(quick):
     model, one = quick(digit_reader()), np.zeros((1, 8, 8))
-    assert ask_alone(model, np.zeros((9, 8, 8))) == [(False, 9)]
-    assert ask_alone(model, one, others=1) == [(False, 1)]
+    assert ask_directly(model, np.zeros((9, 8, 8))) == [(False, 9)]
     model._call_s = 0.001
-    assert ask_alone(model, one) == [(False, 1)]
-    assert ask_alone(quick(digit_reader(), max_wait_ms=1), one) == [(False, 1)]
+    assert ask_directly(model, one) == [(False, 1)]
+    assert ask_directly(quick(digit_reader(), max_wait_ms=1), one) == [(False, 1)]
 
 
 def test_requests_that_come_together_are_one_batch_for_a_quick_model_too(quick):
-    seen = ask_alone(quick(digit_reader()), np.zeros((1, 8, 8)), times=6)
-    assert not any(on_the_loop for on_the_loop, _ in seen)
-    assert sum(rows for _, rows in seen) == 6
-    assert len(seen) < 6
+    assert ask_directly(quick(digit_reader()), np.zeros((1, 8, 8)), times=6) == [(True, 6)]
+    assert ask_directly(quick(digit_reader(), max_batch_size=4), np.zeros((1, 8, 8)), times=6) == [(True, 4), (True, 2)]
+
+
+def test_no_batch_keeps_the_loop_for_long(quick):
+    model = quick(digit_reader())
+    model._row_s = PATIENCE_S / 2.5
+    assert ask_directly(model, np.zeros((1, 8, 8)), times=5) == [(True, 2), (True, 2), (True, 1)]
+    model._row_s = PATIENCE_S * 3
+    assert ask_directly(model, np.zeros((1, 8, 8)), times=2) == [(True, 1), (True, 1)]
+
+
+def test_a_quick_model_that_is_at_work_elsewhere_is_waited_for(quick):
+    model = quick(digit_reader())
+    entered, go, run, seen = threading.Event(), threading.Event(), model.batcher._run, []
+
+    def gate(X):
+        seen.append((threading.current_thread() is threading.main_thread(), len(X)))
+        entered.set()
+        assert go.wait(LONG)
+        return run(X)
+
+    async def never():
+        await asyncio.Event().wait()
+
+    async def both():
+        asks = [asyncio.ensure_future(model.ask(model.check(np.zeros((9, 8, 8))), None, never))]
+        await asyncio.to_thread(entered.wait, LONG)
+        asks += [asyncio.ensure_future(model.ask(model.check(np.zeros((1, 8, 8))), None, never)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert not any(asked.done() for asked in asks)
+        go.set()
+        return await asyncio.gather(*asks)
+
+    model.batcher._run = gate
+    answers = asyncio.run(both())
+    assert [len(next(iter(answer.values()))) for answer in answers] == [9, 1, 1, 1]
+    assert seen == [(False, 9), (False, 3)]
+
+
+def test_who_leaves_before_its_turn_leaves_nothing_behind(quick):
+    model = quick(digit_reader())
+
+    async def leave():
+        asked = asyncio.ensure_future(model.ask(model.check(np.zeros((1, 8, 8))), None, None))
+        await asyncio.sleep(0)
+        assert len(model.batcher) == 1
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(leave())
+    assert len(model.batcher) == model.batcher.queued_rows == 0
 
 
 def test_code_of_others_never_runs_on_the_thread_of_the_loop(quick):
-    assert ask_alone(quick(Sum().predictor()), np.zeros((1, 2))) == [(False, 1)]
+    assert ask_directly(quick(Sum().predictor()), np.zeros((1, 2))) == [(False, 1)]
     reader = digit_reader()
     own_step = Predictor(reader.backend, preprocess=[*reader.preprocess, lambda X: X], signature=reader.signature)
-    assert ask_alone(quick(own_step), np.zeros((1, 8, 8))) == [(False, 1)]
+    assert ask_directly(quick(own_step), np.zeros((1, 8, 8))) == [(False, 1)]
 
 
 def test_how_long_few_rows_take_is_known_from_the_last_call():
     app = make_app(digit_reader())
     (model,) = app.models.values()
     assert not model._is_quick(np.zeros((1, 8, 8)), None)  # nothing is known yet
-    model.metrics.in_flight = 1
     for rows, seconds, is_quick in [(1, 0.0001, True), (100, 0.01, True), (2, 0.01, False), (8, 0.0001, True)]:
         model._ran(rows, seconds)
         assert model._is_quick(np.zeros((1, 8, 8)), None) == is_quick

@@ -86,33 +86,34 @@ class Interleaving(RuleBasedStateMachine):
         assert not self.batcher.drop(job)
         self.waiting.remove(job)
 
-    @rule()
-    def step(self):
+    @rule(most=st.none() | st.integers(1, 6))
+    def step(self, most):
+        """Work as a worker does, or as a caller on its own thread who takes no more than so many rows."""
         before = len(self.calls)
         live = [job for job in self.waiting if job.deadline is None or job.deadline > self.clock.now]
-        result = self.batcher.step()
-        done = [job for jobs in self.delivered for job in jobs]
+        result = self.batcher.step() if most is None else self.batcher.step_here(most)
+        done = [job for jobs in self.delivered for job in jobs] if most is None else result
         self.delivered.clear()
         assert Counter(map(id, done)) == Counter({id(job): 1 for job in done}), "a job was delivered twice"
         assert all(job in self.waiting for job in done)
         if live:
-            assert result == 0
+            assert most or result == 0
             assert len(self.calls) > before, "the model was idle while something waited"
-            self.check_batch([job for job in live if job in done], live)
+            self.check_batch([job for job in live if job in done], live, min(most or 4, 4))
         else:
-            assert result == (0 if self.waiting else float("inf"))
+            assert most or result == (0 if self.waiting else float("inf"))
             assert len(self.calls) == before
         for job in done:
             self.check_answer(job, job in live)
             self.waiting.remove(job)
 
-    def check_batch(self, batch, live):
+    def check_batch(self, batch, live, size):
         """Hold a batch to its rule: the first in the queue, and after it all of its kind until one does not fit."""
         kin = [job for job in live if job.key == live[0].key]
         assert batch == kin[: len(batch)]
-        assert len(batch) == 1 or sum(job.n for job in batch) <= 4
+        assert len(batch) == 1 or sum(job.n for job in batch) <= size
         rest = kin[len(batch) :]
-        assert not rest or sum(job.n for job in batch) + rest[0].n > 4
+        assert not rest or sum(job.n for job in batch) + rest[0].n > size
 
     def check_answer(self, job, is_live):
         if not is_live:
@@ -229,42 +230,57 @@ def test_calls_are_counted_with_their_rows_and_seconds():
     assert counted == [(3, 3.0)]
 
 
-# -- at once ---------------------------------------------------------------------------------------
+# -- on the caller's thread --------------------------------------------------------------------------
 
 
-def test_a_free_model_answers_at_once_and_delivers_to_nobody():
+def test_a_free_model_answers_what_waits_on_the_callers_thread_and_delivers_to_nobody():
     counted = []
     batcher, delivered, calls, _ = by_hand(on_batch=lambda n, seconds: counted.append(n))
-    job = batcher.answer_now(rows_of(1, 2))
-    assert (job.state, job.rows, job.error) == ("done", None, None)
-    assert job.outputs["double"].tolist() == [2, 4]
+    jobs = [batcher.put(rows_of(n), wake=False) for n in (1, 2)]
+    assert batcher.step_here(8) == jobs
+    assert [(job.state, job.rows, job.error) for job in jobs] == [("done", None, None)] * 2
+    assert [job.outputs["double"].tolist() for job in jobs] == [[2], [4]]
     assert counted == [2]
     assert not delivered
-    assert batcher.answer_now(rows_of(*range(6))).outputs["double"].tolist() == [0, 2, 4, 6, 8, 10]
-    assert [len(call) for call in calls] == [2, 4, 2]  # no call takes more than it may
+    assert batcher.step_here(8) == []
+    assert [len(call) for call in calls] == [2]
 
 
-def test_what_waits_goes_first():
-    batcher, _, calls, _ = by_hand()
-    batcher.put(rows_of(1))
-    assert batcher.answer_now(rows_of(2)) is None
-    batcher.step()
-    assert batcher.answer_now(rows_of(2)).outputs["double"].tolist() == [4]
-    assert [call[:, 0].tolist() for call in calls] == [[1], [2]]
+def test_no_more_rows_than_it_is_told_and_no_call_takes_more_than_it_may():
+    batcher, _, calls, _ = by_hand(max_batch_size=4)
+    jobs = [batcher.put(rows_of(*range(n)), wake=False) for n in (1, 1, 1, 6)]
+    assert batcher.step_here(2) == jobs[:2]
+    assert batcher.step_here(100) == jobs[2:3]
+    assert batcher.step_here(2) == jobs[3:]  # the first has to go, however many rows it has
+    assert [len(call) for call in calls] == [2, 1, 4, 2]
+    assert batcher.queued_rows == len(batcher) == 0
 
 
-def test_what_the_model_raises_is_kept_and_the_model_is_free_again():
+def test_what_waits_longest_goes_first_and_what_is_late_never_runs():
+    batcher, _, calls, clock = by_hand()
+    late, first = batcher.put(rows_of(1), deadline=1.0, wake=False), batcher.put(rows_of(2))
+    batcher.put(rows_of(3), wake=False)
+    clock.now = 2.0
+    assert batcher.step_here(1) == [late, first]
+    assert isinstance(late.error, ExpiredError)
+    assert [call[:, 0].tolist() for call in calls] == [[2]]
+
+
+def test_what_the_model_raises_harms_no_other_and_the_model_is_free_again():
     batcher, *_ = by_hand()
-    job = batcher.answer_now(rows_of(POISON))
-    assert str(job.error) == "poison"
-    assert job.outputs is None
-    assert batcher.answer_now(rows_of(1)).error is None
+    good, bad = batcher.put(rows_of(1), wake=False), batcher.put(rows_of(POISON), wake=False)
+    assert batcher.step_here(8) == [good, bad]
+    assert good.outputs["double"].tolist() == [2]
+    assert str(bad.error) == "poison"
+    assert bad.outputs is None
+    batcher.put(rows_of(1), wake=False)
+    assert batcher.step_here(8)[0].error is None
 
 
-def test_a_closed_batcher_answers_nobody_at_once():
+def test_a_closed_batcher_answers_nobody_on_the_callers_thread():
     batcher, *_ = by_hand()
     batcher.close()
-    assert batcher.answer_now(rows_of(1)) is None
+    assert batcher.step_here(8) == []
 
 
 # -- with threads ------------------------------------------------------------------------------------
@@ -340,7 +356,7 @@ def test_an_idle_worker_starts_at_once_and_what_came_meanwhile_is_one_batch(thre
     assert sizes == [1, 8, 2]
 
 
-def test_nobody_else_has_the_model_while_it_answers_at_once_and_the_other_way_round(threaded):
+def test_nobody_else_has_the_model_while_the_caller_has_it_and_the_other_way_round(threaded):
     entered, go, running, most = threading.Semaphore(0), threading.Semaphore(0), [], []
 
     def gate(X):
@@ -353,20 +369,32 @@ def test_nobody_else_has_the_model_while_it_answers_at_once_and_the_other_way_ro
 
     batcher, waiting = threaded(gate, workers=1)
     found = []
-    at_once = threading.Thread(target=lambda: found.append(batcher.answer_now(rows_of(1))))
-    at_once.start()
+    batcher.put(rows_of(1), wake=False)
+    here = threading.Thread(target=lambda: found.extend(batcher.step_here(8)))
+    here.start()
     assert entered.acquire(timeout=LONG)
     job = waiting.put(batcher, rows_of(2))  # its worker has to wait
     assert not entered.acquire(timeout=0.1)
     go.release()
     assert entered.acquire(timeout=LONG)  # and has it now
-    assert batcher.answer_now(rows_of(3)) is None
-    go.release()
+    left = waiting.put(batcher, rows_of(3), wake=False)
+    assert batcher.step_here(8) == []
+    go.release(2)  # the worker takes what is left too
     assert job.waiter.wait(LONG)
-    at_once.join()
+    assert left.waiter.wait(LONG)
+    here.join()
     assert found[0].outputs["double"].tolist() == [2]
     assert job.outputs["double"].tolist() == [4]
-    assert most == [1, 1]
+    assert most == [1, 1, 1]
+
+
+def test_what_was_put_without_a_word_is_taken_when_a_worker_is_woken(threaded):
+    batcher, waiting = threaded(double)
+    job = waiting.put(batcher, rows_of(1), wake=False)
+    assert not job.waiter.wait(0.1)
+    batcher.wake()
+    assert job.waiter.wait(LONG)
+    assert job.outputs["double"].tolist() == [2]
 
 
 def test_as_many_calls_as_workers_run_side_by_side_and_no_more(threaded):

@@ -56,11 +56,15 @@ class _Sent(Generic[T, R]):
 
     def __init__(self, task: T, future: "Future[R]") -> None:
         self.task, self.future = task, future
-        self.has_failed = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is done and has no result."""
+        return self.future.done() and self.future.exception() is not None
 
     def take(self) -> bool:
         """Take the task back, if no thread has begun it."""
-        if self.future.done() or not self.future.cancel():
+        if not self.future.cancel():
             return False
         self.future = Future()
         return True
@@ -71,7 +75,6 @@ class _Sent(Generic[T, R]):
             self.future.set_result(function(self.task))
         except BaseException as error:
             self.future.set_exception(error)
-            self.has_failed = True
 
 
 def _receive(function: Callable[[T], R], under_way: "deque[_Sent[T, R]]") -> R:

@@ -31,7 +31,7 @@ _SAMPLE_BYTES = 32_000_000
 _UNKNOWN_ROWS = 1_000_000  # what a stream is taken to hold when it is settled how long to measure
 TASK_BYTES = 8_000_000
 """Rows are handed to workers in tasks of about so many bytes, and of whole batches."""
-TASK_ROWS = 8192
+TASK_ROWS = 4096
 _SIDE_BY_SIDE = ("litert", "onnx", "sklearn", "posterior", "http")
 """Kinds of models that several threads may call at once. A function of yours may not be made for it."""
 EngineName = Literal["local", "dask"]
@@ -255,8 +255,9 @@ def _job(
     size = answer.batch_size
     batches = max(1, plan["checkpoint_rows"] // size)
     most = min(TASK_ROWS, TASK_BYTES // row_bytes(answer.predictor.signature.input)) // size
-    at_once = max(1, min(most, batches))
-    batches -= batches % at_once  # a part is of whole tasks
+    tasks = -(-batches // max(1, most))
+    at_once = batches // tasks
+    batches = at_once * tasks  # a part is of whole tasks
     store = Store(rows.n_rows, where.array) if kept is None else None
     return Job(rows, where, answer, labels, id_column, at_once * size, batches * size, kept, store)
 

@@ -1,6 +1,7 @@
 """How many rows to answer at once: found by measurement."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
@@ -24,6 +25,7 @@ LONG_S = 1.0
 ROUNDS = 3
 SMALLEST_BIT = 5
 CLOSE_ENOUGH = 0.98
+WORTH_IT = 1.1
 _LONGEST_CALL_S = 0.1
 
 
@@ -115,9 +117,10 @@ def _sizes(call: Any, rows: Any) -> list[int]:
 
 
 def best_size(curve: ThroughputResult) -> int:
-    """Return the largest batch size that is as fast as the fastest, or within 2 % of it.
+    """Return a batch size that is as fast as the fastest, or within 2 % of it: of several the middle one.
 
-    The curve is one thread's. Beside others each call costs a little more, and fewer calls are made with more rows.
+    The curve is one thread's. Beside others each call costs a little more, which speaks for more rows in a call; and
+    caches are shared, which speaks for fewer.
 
     Examples
     --------
@@ -126,7 +129,8 @@ def best_size(curve: ThroughputResult) -> int:
     4
     """
     enough = CLOSE_ENOUGH * curve.rows_per_s(curve.best)
-    return max(size for size in curve.rates if curve.rows_per_s(size) >= enough)
+    fast = sorted(size for size in curve.rates if curve.rows_per_s(size) >= enough)
+    return fast[len(fast) // 2]
 
 
 def find_size(
@@ -134,8 +138,9 @@ def find_size(
 ) -> tuple[int, ThroughputResult | None]:
     """Return the batch size for a source, and the curve that it was read from.
 
-    Measuring may take a two-hundredth of the time that the answers will. Where that is too little for a curve, or where
-    the largest size is the best, larger ones are tried one by one; where the model fails, it is 256.
+    Calls with 16 and with 256 rows tell what a call costs by itself, and so whether larger ones can be faster; if so,
+    they are tried. If the answers will take so long that a two-hundredth of their time is enough for a curve, that
+    decides. Where the model fails, it is 256.
 
     Parameters
     ----------
@@ -160,18 +165,19 @@ def find_size(
         return DEFAULT, None
     try:
         answer.ask(cut(fine, 0, 1))  # the first call may set things up
-        usual, rate = _usual(answer, fine)
+        usual, rate, may_gain = _usual(answer, fine)
         if usual < DEFAULT:
             return usual, None
+        climbed, rate = _climb(answer, fine, usual, rate) if may_gain else (usual, rate)
         all_s = n_rows / rate / workers
         seconds = min(MOST_S, all_s * SHARE)
         most = min(n, seconds * rate / (2 * ROUNDS))  # the sizes below the largest add up to as many rows
         sizes = [1 << i for i in range(SMALLEST_BIT, LARGEST.bit_length()) if 1 << i <= most]
         if len(sizes) < 3 or all_s < LONG_S:
-            return _climb(answer, fine, usual, rate), None
+            return climbed, None
         curve = measure(answer, fine, sizes, seconds, False, perf_counter_ns, ROUNDS)
         best = best_size(curve)
-        return (best if best < sizes[-1] else _climb(answer, fine, best, curve.rows_per_s(best))), curve
+        return (best if best < sizes[-1] else max(best, climbed)), curve
     except (CallError, InputError):
         return DEFAULT, None
 
@@ -180,28 +186,38 @@ def _fit(answer: Answer, values: Values, bad: dict[int, str]) -> Values:
     """Return the rows that can be read and meet the contract."""
     spec = answer.predictor.signature.input
     values, unreadable = shaped(values, spec)
+    if not bad and not unreadable:
+        with suppress(Exception):  # which rows break it is found out below
+            spec.check(values)  # type: ignore[arg-type]
+            return values
     rows = np.array([row for row in range(count(values)) if row not in bad and row not in unreadable], dtype=np.intp)
     pieces, _ = divide(lambda some: spec.check(take(values, some)), rows) if len(rows) else ([], [])  # type: ignore[arg-type]
     return take(values, np.concatenate([some for some, _ in pieces]) if pieces else rows)
 
 
-def _climb(answer: Answer, values: Values, size: int, rate: float) -> int:
-    """Return twice the size, and twice again, as long as that is a tenth faster."""
-    while 2 * size <= min(LARGEST, count(values)):
-        twice = 2 * size / min(_call_s(answer, values, 2 * size) for _ in range(2))
-        if twice < 1.1 * rate:
-            break
-        size, rate = 2 * size, twice
-    return size
+def _usual(answer: Answer, values: Values) -> tuple[int, float, bool]:
+    """Return 256, or fewer rows if already their call takes long; the rows a second; and whether more may be faster.
 
-
-def _usual(answer: Answer, values: Values) -> tuple[int, float]:
-    """Return 256, or fewer rows if already their call takes long; and how many rows a second that makes."""
-    size, took = 16, _call_s(answer, values, 16)
-    while size < DEFAULT and took < _LONGEST_CALL_S / 2:
-        size *= 2
+    A call of n rows takes a + b n. However large n is, no more than a is saved.
+    """
+    size = first = 16
+    took = few = _call_s(answer, values, first)
+    while size < DEFAULT and took < _LONGEST_CALL_S / 4:
+        size *= 4
         took = _call_s(answer, values, size)
-    return size, size / took
+    a_row = max(0.0, took - few) / max(1, size - first)
+    return size, size / took, took > WORTH_IT * size * a_row
+
+
+def _climb(answer: Answer, values: Values, size: int, rate: float) -> tuple[int, float]:
+    """Return four times the size, and four times again, as long as that is a tenth faster; and the rows a second."""
+    while 4 * size <= min(LARGEST, count(values)):
+        calls = (4 * size / _call_s(answer, values, 4 * size) for _ in range(2))
+        faster = next((found for found in calls if found > WORTH_IT * rate), None)
+        if faster is None:
+            break
+        size, rate = 4 * size, faster
+    return size, rate
 
 
 def _call_s(answer: Answer, values: Values, rows: int) -> float:

@@ -6,9 +6,9 @@ import platform
 import re
 import struct
 import sys
-import time
 import uuid
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
@@ -153,12 +153,12 @@ def stamp() -> dict[str, Any]:
         "machine_id", "cpu", "architecture", "flags", "cores_granted", "memory_granted_bytes", "gpus", "system",
         "python", "versions",
     )  # fmt: skip
-    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     return {
         "machine": machine["name"],
         **{name: machine[name] for name in kept},
         "inferkit": machine["versions"].get("inferkit"),
-        "utc": now,
+        # time.gmtime() reads a coarser clock, some milliseconds behind the one that everything else reads
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -113,7 +113,7 @@ class Batcher:
         """Return whether a job of `n` rows would be taken now."""
         return not self.queued_rows or self.queued_rows + n <= self.max_queue
 
-    def put(self, rows: Array, *, deadline: float | None = None, waiter: Any = None) -> Job:
+    def put(self, rows: Array, *, deadline: float | None = None, waiter: Any = None, wake: bool = True) -> Job:
         """Queue the rows of one request.
 
         Parameters
@@ -124,6 +124,8 @@ class Batcher:
             On the batcher's clock; what has not begun by then never runs.
         waiter : object, optional
             Kept in the job.
+        wake : bool, default=True
+            Whether a worker is to take it. If not, the caller calls `step_here`, or `wake`.
 
         Returns
         -------
@@ -145,37 +147,43 @@ class Batcher:
                 )
             self._queue.append(job)
             self.queued_rows += job.n
-            if self.threaded:
-                self._start_threads()
-                self._changed.notify()
+            if wake:
+                self._wake()
         return job
 
-    def answer_now(self, rows: Array) -> Job | None:
-        """Run the rows of one request on the caller's own thread, if nothing waits and nothing runs.
+    def wake(self) -> None:
+        """Let a worker take what waits."""
+        with self._changed:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.threaded:
+            self._start_threads()
+            self._changed.notify()
+
+    def step_here(self, most_rows: int) -> list[Job]:
+        """Run the next batch on the caller's own thread, if the model is free.
 
         Parameters
         ----------
-        rows : numpy.ndarray of shape (n, ...)
-            Checked.
+        most_rows : int
+            No more of them together, unless the first job alone has more.
 
         Returns
         -------
-        Job or None
-            Done, and not delivered. None if the model is not free: put the rows into the queue then.
+        list of Job
+            Done, and not delivered. Empty if the model is not free, or nothing is due.
         """
         with self._changed:
-            if self._closed or self._queue or self._busy:
-                return None
+            if self._closed or self._busy >= self.workers:
+                return []
+            late, batch, _ = self._pick(most_rows)
             self._busy += 1
-        job = Job(rows, len(rows), None, self._clock(), None, None, "running")
         try:
-            self._answer_together([job])
-        except Exception as error:
-            job.error = error
+            self._answer(batch)
         finally:
             self._rest()
-        job.state, job.rows = "done", None
-        return job
+        return late + batch
 
     def drop(self, job: Job) -> bool:
         """Take a job out of the queue, and say whether it was still there: then it never runs, and is not delivered."""
@@ -236,11 +244,12 @@ class Batcher:
         """
         with self._changed:
             late, batch, wait = self._pick()
-        self._answer(late, batch)
+        self._answer(batch)
+        self._deliver_some(late + batch)
         return 0.0 if late or batch else wait
 
-    def _answer(self, late: list[Job], batch: list[Job]) -> None:
-        """Run jobs together, or each alone if that fails; then deliver them, and those that came too late."""
+    def _answer(self, batch: list[Job]) -> None:
+        """Run jobs together, or each alone if that fails."""
         try:
             self._answer_together(batch)
         except BaseException as error:  # whatever a model raises, the thread and the other jobs go on
@@ -250,7 +259,6 @@ class Batcher:
                 self._answer_alone(batch)
         for job in batch:
             job.state, job.rows = "done", None
-        self._deliver_some(late + batch)
 
     def _deliver_some(self, jobs: list[Job]) -> None:
         if jobs:
@@ -294,7 +302,7 @@ class Batcher:
             self._on_batch(len(rows), self._clock() - start)
         return outputs
 
-    def _pick(self) -> tuple[list[Job], list[Job], float]:
+    def _pick(self, most_rows: int | None = None) -> tuple[list[Job], list[Job], float]:
         """Return what came too late, the next batch, and without one the seconds to wait. The lock is held."""
         now, late = self._clock(), []
         while self._queue and _is_late(self._queue[0], now):
@@ -302,11 +310,12 @@ class Batcher:
         if not self._queue:
             return late, [], float("inf")
         wait = self._wait_left(now) if self.max_wait_ms else 0.0
-        return (late, [], wait) if wait > 0 else (late, self._take(now, late), 0.0)
+        size = min(self.max_batch_size, most_rows or self.max_batch_size)
+        return (late, [], wait) if wait > 0 else (late, self._take(now, late, size), 0.0)
 
-    def _take(self, now: float, late: list[Job]) -> list[Job]:
+    def _take(self, now: float, late: list[Job], size: int) -> list[Job]:
         """Take the first job, and after it those that can be joined to it until one does not fit. The lock is held."""
-        queue, size, key = self._queue, self.max_batch_size, self._queue[0].key
+        queue, key = self._queue, self._queue[0].key
         batch: list[Job] = []
         passed: list[Job] = []
         rows = 0
@@ -357,11 +366,13 @@ class Batcher:
     def _work(self) -> None:
         """Take and answer, until the batcher is closed or there are threads too many."""
         while (picked := self._wait_for_work()) is not None:
+            late, batch = picked
             try:
-                self._answer(*picked)
+                self._answer(batch)
+                self._deliver_some(late + batch)
             finally:
                 self._rest()
-            del picked  # an idle thread holds no request
+            del picked, late, batch  # an idle thread holds no request
 
     def _wait_for_work(self) -> tuple[list[Job], list[Job]] | None:
         with self._changed:

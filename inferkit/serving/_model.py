@@ -56,7 +56,7 @@ class ServedModel:
         self.outputs = {spec.name: spec for spec in predictor.signature.outputs}
         self._calls = [call for _, call in predictor.steps]
         self._may_be_quick = _runs_no_code_of_others(predictor)
-        self._call_s = float("inf")
+        self._call_s = self._row_s = float("inf")
         self.metadata = model_metadata(name, predictor.signature, self._first_answer(), [VERSION])
         self.batcher = Batcher(
             self.run,
@@ -80,8 +80,9 @@ class ServedModel:
         )
 
     def _ran(self, rows: int, seconds: float) -> None:
-        """Count a call of the model, and remember how long few rows take."""
+        """Count a call of the model, and remember how long few rows take, and each of many."""
         self.metrics.ran(rows, seconds)
+        self._row_s = max(seconds, 1e-9) / rows
         if rows <= _QUICK_ROWS:
             self._call_s = seconds
 
@@ -156,36 +157,55 @@ class ServedModel:
         LeftError
             If the client has gone; its rows don't run if they have not begun.
         """
-        if self._is_quick(rows, deadline):
-            await asyncio.sleep(0)  # who else is there already? Then all go together
-            job = self.batcher.answer_now(rows) if self.metrics.in_flight == 1 else None
-            if job is not None:
-                return self._outputs(job)
         loop = asyncio.get_running_loop()
+        is_quick = self._is_quick(rows, deadline)
         try:
-            job = self.batcher.put(rows, deadline=deadline, waiter=loop.create_future())
+            job = self.batcher.put(rows, deadline=deadline, waiter=loop.create_future(), wake=not is_quick)
         except QueueFullError as error:
             raise self._full(str(error)) from error
         except ClosedError as error:
             raise Refusal(503, str(error), RETRY) from error
+        try:
+            if is_quick:
+                await self._answer_here(job)
+            if job.state != "done":
+                await self._wait(job, receive)
+        except asyncio.CancelledError:
+            self.batcher.drop(job)
+            raise
+        return self._outputs(job)
+
+    async def _wait(self, job: Job, receive: Receive) -> None:
+        """Wait until a worker has answered, the deadline has passed or the client has gone."""
+        loop = asyncio.get_running_loop()
         watch: list[asyncio.Task[None]] = []
         timer = loop.call_later(PATIENCE_S, lambda: watch.append(loop.create_task(self._watch(job, receive))))
         try:
             await job.waiter
-        except asyncio.CancelledError:
-            self.batcher.drop(job)
-            raise
         finally:
             timer.cancel()
             for task in watch:
                 task.cancel()
-        return self._outputs(job)
+
+    async def _answer_here(self, job: Job) -> None:
+        """Answer what waits on the loop's thread, `job` among it, as long as the model is free; else wake a worker.
+
+        Whoever else is there already goes along: the first of them that comes to its turn answers for all.
+        """
+        while job.state == "queued":
+            await asyncio.sleep(0)
+            if job.state != "queued":
+                return
+            done = self.batcher.step_here(max(1, int(PATIENCE_S / self._row_s)))
+            if not done:
+                return self.batcher.wake()
+            deliver([other for other in done if other is not job])
 
     def _is_quick(self, rows: Array, deadline: float | None) -> bool:
-        """Whether a request that is alone may be answered on the loop's thread, where it keeps others out."""
+        """Whether a request may be answered on the loop's thread, where its call keeps others out."""
         if not self._may_be_quick or self._call_s > QUICK_S or len(rows) > _QUICK_ROWS or self.settings.max_wait_ms:
             return False
-        return self.metrics.in_flight == 1 and (deadline is None or deadline - time.monotonic() > PATIENCE_S)
+        return deadline is None or deadline - time.monotonic() > PATIENCE_S
 
     async def _watch(self, job: Job, receive: Receive) -> None:
         """Give a job up when its deadline passes or its client goes, whichever comes first."""
