@@ -521,7 +521,7 @@ def test_auto_finds_large_batches_for_a_short_job_without_a_curve(costs):
 
 def test_auto_tries_no_large_batches_where_a_call_costs_next_to_nothing(costs):
     predictor, asked = costs(1e-5, 1e-5)
-    assert predict_batch(predictor, some_rows(4000)).batch_size == 256
+    assert predict_batch(predictor, some_rows(100_000)).batch_size == 256
     assert max(asked) == 256
 
 
@@ -598,6 +598,33 @@ def test_the_engine_raises_what_a_task_raises_and_leaves_no_thread():
         list(ordered_map(work, range(1000), n_workers=2, window=4))
     assert len(started) < 20
     assert not [t for t in threading.enumerate() if t.name.startswith("predict_batch")]
+
+
+def test_the_caller_begins_nothing_more_once_another_thread_has_failed():
+    mine, begun, failing, end = [], threading.Semaphore(0), threading.Event(), threading.Event()
+
+    def tasks():
+        yield from (0, 1)
+        assert begun.acquire(timeout=20)
+        assert begun.acquire(timeout=20)
+        yield from range(2, 6)
+
+    def work(i):
+        begun.release()
+        if threading.current_thread() is threading.main_thread():
+            mine.append(i)
+            failing.set()
+            time.sleep(0.05)  # the failure comes meanwhile
+        elif i == 1:
+            assert failing.wait(20)
+            raise ZeroDivisionError
+        else:
+            assert end.wait(20)
+
+    threading.Timer(0.3, end.set).start()
+    with pytest.raises(ZeroDivisionError):
+        list(ordered_map(work, tasks(), n_workers=3, window=6))
+    assert mine == [2]
 
 
 def test_functions_of_one_s_own_run_on_one_thread_and_runtimes_on_all(reader):

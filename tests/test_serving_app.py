@@ -1054,6 +1054,27 @@ def test_a_quick_model_that_is_at_work_elsewhere_is_waited_for(quick):
     assert seen == [(False, 9), (False, 3)]
 
 
+def test_who_is_taken_along_hears_of_it(quick):
+    model = quick(digit_reader())
+    model.batcher.threaded = False  # no worker comes
+
+    async def never():
+        await asyncio.Event().wait()
+
+    async def both():
+        many, one = (model.check(np.zeros((n, 8, 8))) for n in (9, 1))
+        async with asyncio.timeout(LONG):
+            return await asyncio.gather(*(model.ask(rows, None, never) for rows in (many, one)))
+
+    assert [len(next(iter(answer.values()))) for answer in asyncio.run(both())] == [9, 1]
+
+
+def test_who_may_not_be_answered_here_is_left_to_a_worker(quick):
+    model = quick(digit_reader())
+    model.batcher.max_wait_ms = 20.0  # it was changed while the request was on its way
+    assert ask_directly(model, np.zeros((1, 8, 8))) == [(False, 1)]
+
+
 def test_who_leaves_before_its_turn_leaves_nothing_behind(quick):
     model = quick(digit_reader())
 
@@ -1083,5 +1104,6 @@ def test_how_long_few_rows_take_is_known_from_the_last_call():
     for rows, seconds, is_quick in [(1, 0.0001, True), (100, 0.01, True), (2, 0.01, False), (8, 0.0001, True)]:
         model._ran(rows, seconds)
         assert model._is_quick(np.zeros((1, 8, 8)), None) == is_quick
+        assert model._row_s == pytest.approx(seconds / rows)
     assert not model._is_quick(np.zeros((1, 8, 8)), time.monotonic())  # it is due now: the queue says so
     app.close()
