@@ -14,12 +14,15 @@ import time
 from tests.interpreters import ROOT, bootstrap, missing, newest_python
 
 VENV = ROOT / "build" / "python-3.13"
-# What concerns the repository, its tools and its builds, and no other Python: proved once, on the default one.
+# Proved once, on the default Python: what concerns the repository, its tools and its builds; and what drives processes,
+# servers and clients for long, but no package of which the lock holds two versions.
 ELSEWHERE = (
     "tests/browser", "tests/notebooks", "tests/test_package.py", "tests/test_readme.py", "tests/test_lab.py",
     "tests/test_links.py", "tests/test_binder.py", "tests/test_bootstrap.py", "tests/test_handwriting.py",
     "tests/test_make_digit_models.py", "tests/test_make_sign_models.py", "tests/test_make_sign_ensemble.py",
-    "tests/test_make_table_models.py",
+    "tests/test_make_table_models.py", "tests/test_batch_crash.py", "tests/test_batch_dask.py",
+    "tests/test_cli_bench.py", "tests/test_cli_serve.py", "tests/test_serving_fuzz.py", "tests/test_serving_limits.py",
+    "tests/test_serving_loadtest.py", "tests/test_serving_traffic.py",
 )  # fmt: skip
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not alone", "--durations=5"]
 

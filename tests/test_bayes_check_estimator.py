@@ -39,6 +39,6 @@ def test_others_with_laplace(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [BayesianRegressor, BayesianClassifier, HierarchicalRegressor])
-def test_with_nuts(kind):
-    assert failures(kind(**NUTS)) == set()
+def test_with_nuts():
+    """Once: how the draws are found is behind one call, which is the same for all three."""
+    assert failures(BayesianRegressor(**NUTS)) == set()

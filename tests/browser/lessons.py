@@ -1,7 +1,10 @@
-"""A lesson in the browser: opened and run by a student, presented by a lecturer, and what every lesson owes."""
+"""A lesson in the browser: presented by a lecturer, worked through by a student, and what every lesson owes.
+
+A lesson is run once for all its tests. It starts as `make lecture` shows it; `as_notebook` leaves the slides, with the
+same kernel and the same widgets.
+"""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,9 +13,6 @@ from typing import Any
 from pages import (
     axe_report,
     hide_side_panel,
-    open_notebook,
-    run_all,
-    run_code,
     use_theme,
     wait_until_run,
 )
@@ -23,7 +23,6 @@ from notebooks import lab as launcher
 
 OpenPage = Callable[..., AbstractContextManager[Page]]
 
-BUILT = Path(__file__).parents[2] / "notebooks"
 SHOTS = os.environ.get("INFERKIT_SHOTS")
 
 
@@ -31,20 +30,6 @@ def shoot(page: Page, name: str) -> None:
     """Keep a screenshot, where somebody wants to look at one."""
     if SHOTS:
         page.screenshot(path=Path(SHOTS, f"{name}.png"))
-
-
-@contextmanager
-def opened(name: str, open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Open a copy of a lesson and run all its cells, with a ledger that nobody keeps."""
-    shutil.copy(BUILT / name, lab.root)
-    with open_page(viewport={"width": 1280, "height": 900}) as page:
-        open_notebook(page, lab, name)
-        hide_side_panel(page)
-        use_theme(page, "JupyterLab Light")  # another test may have left the other
-        run_code(page, "import os; os.environ['INFERKIT_LEDGER'] = ':memory:'")
-        run_all(page)
-        yield page
-    lab.stop_kernels()
 
 
 @contextmanager
@@ -68,7 +53,24 @@ def presented(name: str, open_page: OpenPage, folder: Path) -> Iterator[Page]:
         )
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
         wait_until_run(page)
+        assert is_presenting(page), "the lecture did not start as slides"
         yield page
+
+
+def is_presenting(page: Page) -> bool:
+    """Return whether the lesson is on show as slides."""
+    return bool(page.evaluate("() => document.body.dataset.jpDeckMode === 'presenting'"))
+
+
+def as_notebook(page: Page) -> Page:
+    """Leave the slides, and show the lesson as who works with it sees it: a notebook to scroll through."""
+    if is_presenting(page):
+        page.evaluate("() => window.jupyterapp.commands.execute('deck:stop')")
+        page.wait_for_function("() => document.body.dataset.jpDeckMode !== 'presenting'")
+        page.set_viewport_size({"width": 1280, "height": 900})
+        hide_side_panel(page)
+        page.wait_for_timeout(500)
+    return page
 
 
 def scroll_to(page: Page, index: int) -> None:

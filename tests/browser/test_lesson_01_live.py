@@ -1,14 +1,14 @@
 """Lesson 01 as a student meets it, and as slides: real JupyterLab, real kernel, real browser."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lessons import (
     OpenPage,
     alternative_texts,
+    as_notebook,
     cell_with,
-    opened,
+    is_presenting,
     presented,
     run_cells_with,
     scroll_to,
@@ -24,10 +24,44 @@ LESSON = "01_train_once_predict_forever.ipynb"
 
 
 @pytest.fixture(scope="module")
-def lesson(open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Give the lesson with all its cells run."""
-    with opened(LESSON, open_page, lab) as page:
+def taught(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Give the lesson as `make lecture` presents it, with all its cells run."""
+    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
         yield page
+
+
+# ---- The lecture ----
+
+
+@pytest.fixture
+def lecture(taught: Page) -> Page:
+    """Give the lesson as slides; a notebook that has left them does not come back to the same."""
+    assert is_presenting(taught)
+    return taught
+
+
+def test_the_lecture_starts_as_slides_with_a_live_pad(lecture: Page) -> None:
+    first = slides(lecture)[0]
+    show_slide(lecture, first)
+    assert lecture.locator(".jp-Notebook .jp-Cell:visible").count() == len(first)
+    pad = Pad(lecture)
+    pad.draw(DIGITS[7])
+    assert pad.answer("digits-cnn") == "7"
+    shoot(lecture, "lecture_pad")
+
+
+def test_no_slide_overflows(lecture: Page) -> None:
+    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
+    assert slides_that_overflow(lecture) == []
+
+
+# ---- The notebook ----
+
+
+@pytest.fixture
+def lesson(taught: Page) -> Page:
+    """Give the lesson as a student meets it."""
+    return as_notebook(taught)
 
 
 @pytest.mark.parametrize("digit", [7, 0, 3])
@@ -97,28 +131,3 @@ def test_axe_finds_nothing_in_the_lessons_widgets(lesson: Page, cell: str, selec
 def test_the_shown_values_are_those_of_the_kernel(lesson: Page) -> None:
     assert run_code(lesson, "print(times.value is None or times.value > 1)").strip() == "True"
     assert "tensorflow" in run_code(lesson, "import sys; print('tensorflow' in sys.modules and 'tensorflow')")
-
-
-# ---- The lecture ----
-
-
-@pytest.fixture(scope="module")
-def lecture(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Give the lesson as `make lecture` presents it, with all its cells run."""
-    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
-        yield page
-
-
-def test_the_lecture_starts_as_slides_with_a_live_pad(lecture: Page) -> None:
-    first = slides(lecture)[0]
-    show_slide(lecture, first)
-    assert lecture.locator(".jp-Notebook .jp-Cell:visible").count() == len(first)
-    pad = Pad(lecture)
-    pad.draw(DIGITS[7])
-    assert pad.answer("digits-cnn") == "7"
-    shoot(lecture, "lecture_pad")
-
-
-def test_no_slide_overflows(lecture: Page) -> None:
-    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
-    assert slides_that_overflow(lecture) == []

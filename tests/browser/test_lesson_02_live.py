@@ -1,14 +1,14 @@
 """Lesson 02 as a student meets it, and as slides: real JupyterLab, real kernel, real browser."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lessons import (
     OpenPage,
     alternative_texts,
+    as_notebook,
     cell_with,
-    opened,
+    is_presenting,
     presented,
     run_cells_with,
     scroll_to,
@@ -25,10 +25,42 @@ FAULTS = ("scale forgotten", "inverted", "transposed", "grey levels lost", "chan
 
 
 @pytest.fixture(scope="module")
-def lesson(open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Give the lesson with all its cells run."""
-    with opened(LESSON, open_page, lab) as page:
+def taught(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Give the lesson as `make lecture` presents it, with all its cells run."""
+    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
         yield page
+
+
+# ---- The lecture ----
+
+
+@pytest.fixture
+def lecture(taught: Page) -> Page:
+    """Give the lesson as slides; a notebook that has left them does not come back to the same."""
+    assert is_presenting(taught)
+    return taught
+
+
+def test_the_picker_works_on_its_slide(lecture: Page) -> None:
+    show_slide(lecture, slide_with(lecture, "course.fault_picker("))
+    widget = lecture.locator(".inferkit-picker:visible")
+    widget.get_by_role("checkbox", name="inverted").check()
+    expect(said(widget)).to_have_text("inverted: 4 % right, 74 % sure.")
+    widget.get_by_role("checkbox", name="inverted").uncheck()
+
+
+def test_no_slide_overflows(lecture: Page) -> None:
+    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
+    assert slides_that_overflow(lecture) == []
+
+
+# ---- The notebook ----
+
+
+@pytest.fixture
+def lesson(taught: Page) -> Page:
+    """Give the lesson as a student meets it."""
+    return as_notebook(taught)
 
 
 @pytest.fixture
@@ -126,26 +158,3 @@ def test_every_picture_in_the_page_has_alternative_text(lesson: Page) -> None:
 
 def test_nobody_needed_tensorflow(lesson: Page) -> None:
     assert run_code(lesson, "import sys; print({'tensorflow', 'keras'} & set(sys.modules))").strip() == "set()"
-
-
-# ---- The lecture ----
-
-
-@pytest.fixture(scope="module")
-def lecture(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Give the lesson as `make lecture` presents it, with all its cells run."""
-    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
-        yield page
-
-
-def test_the_picker_works_on_its_slide(lecture: Page) -> None:
-    show_slide(lecture, slide_with(lecture, "course.fault_picker("))
-    widget = lecture.locator(".inferkit-picker:visible")
-    widget.get_by_role("checkbox", name="inverted").check()
-    expect(said(widget)).to_have_text("inverted: 4 % right, 74 % sure.")
-    widget.get_by_role("checkbox", name="inverted").uncheck()
-
-
-def test_no_slide_overflows(lecture: Page) -> None:
-    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
-    assert slides_that_overflow(lecture) == []

@@ -1,14 +1,14 @@
 """Lesson 03 as a student meets it, and as slides: real JupyterLab, real kernel, real browser."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lessons import (
     OpenPage,
     alternative_texts,
+    as_notebook,
     cell_with,
-    opened,
+    is_presenting,
     presented,
     run_cells_with,
     scroll_to,
@@ -25,10 +25,42 @@ PLAY = "course.sampler(everything"
 
 
 @pytest.fixture(scope="module")
-def lesson(open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Give the lesson with all its cells run."""
-    with opened(LESSON, open_page, lab) as page:
+def taught(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Give the lesson as `make lecture` presents it, with all its cells run."""
+    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
         yield page
+
+
+# ---- The lecture ----
+
+
+@pytest.fixture
+def lecture(taught: Page) -> Page:
+    """Give the lesson as slides; a notebook that has left them does not come back to the same."""
+    assert is_presenting(taught)
+    return taught
+
+
+def test_the_sampler_lives_on_its_slide(lecture: Page) -> None:
+    show_slide(lecture, slide_with(lecture, PLAY))
+    widget = lecture.locator(".inferkit-sampler").first
+    widget.get_by_role("slider").focus()
+    lecture.keyboard.press("End")
+    expect(widget).to_have_attribute("data-size", "10000")
+
+
+def test_no_slide_overflows(lecture: Page) -> None:
+    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
+    assert slides_that_overflow(lecture) == []
+
+
+# ---- The notebook ----
+
+
+@pytest.fixture
+def lesson(taught: Page) -> Page:
+    """Give the lesson as a student meets it."""
+    return as_notebook(taught)
 
 
 @pytest.fixture
@@ -133,26 +165,3 @@ def test_every_picture_in_the_page_has_alternative_text(lesson: Page) -> None:
     assert "NONE" not in alts
     assert len(alts) == 5
     assert any("Keras predict is by far the slowest" in alt for alt in alts)
-
-
-# ---- The lecture ----
-
-
-@pytest.fixture(scope="module")
-def lecture(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Give the lesson as `make lecture` presents it, with all its cells run."""
-    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
-        yield page
-
-
-def test_the_sampler_lives_on_its_slide(lecture: Page) -> None:
-    show_slide(lecture, slide_with(lecture, PLAY))
-    widget = lecture.locator(".inferkit-sampler").first
-    widget.get_by_role("slider").focus()
-    lecture.keyboard.press("End")
-    expect(widget).to_have_attribute("data-size", "10000")
-
-
-def test_no_slide_overflows(lecture: Page) -> None:
-    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
-    assert slides_that_overflow(lecture) == []

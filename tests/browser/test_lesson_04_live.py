@@ -1,14 +1,14 @@
 """Lesson 04 as a student meets it, and as slides: real JupyterLab, real kernel, real browser."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lessons import (
     OpenPage,
+    as_notebook,
     axe_in_both_themes,
     cell_with,
-    opened,
+    is_presenting,
     presented,
     run_cells_with,
     scroll_to,
@@ -27,10 +27,45 @@ START = "40 patients: the doubt about A is 70%, 45% to 87%, about B 70%, 18% to 
 
 
 @pytest.fixture(scope="module")
-def lesson(open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Give the lesson with all its cells run."""
-    with opened(LESSON, open_page, lab) as page:
+def taught(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Give the lesson as `make lecture` presents it, with all its cells run."""
+    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
         yield page
+
+
+# ---- The lecture ----
+
+
+@pytest.fixture
+def lecture(taught: Page) -> Page:
+    """Give the lesson as slides; a notebook that has left them does not come back to the same."""
+    assert is_presenting(taught)
+    return taught
+
+
+def test_the_figure_works_on_its_slide(lecture: Page) -> None:
+    show_slide(lecture, slide_with(lecture, ON_SLIDE))
+    widget = lecture.locator(".inferkit-figure:visible")
+    widget.get_by_label("patients", exact=True).focus()
+    lecture.keyboard.press("End")
+    assert drawn(widget).startswith("400 patients")
+    lecture.keyboard.press("Home")
+    assert drawn(widget).startswith("10 patients")
+    shoot(lecture, "play_slide")
+
+
+def test_no_slide_overflows(lecture: Page) -> None:
+    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
+    assert slides_that_overflow(lecture) == []
+
+
+# ---- The notebook ----
+
+
+@pytest.fixture
+def lesson(taught: Page) -> Page:
+    """Give the lesson as a student meets it."""
+    return as_notebook(taught)
 
 
 @pytest.fixture
@@ -93,29 +128,3 @@ def test_a_kept_guess_is_marked_on_the_figure(lesson: Page) -> None:
     run_cells_with(lesson, "fig = dots_figure(", "low_of_B.beside(")
     expect(lesson.get_by_text("You guessed 70 %. This machine measured 19 %").first).to_be_attached()
     expect(lesson.get_by_alt_text("A's twenty dots stand together").first).to_be_attached()
-
-
-# ---- The lecture ----
-
-
-@pytest.fixture(scope="module")
-def lecture(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Give the lesson as `make lecture` presents it, with all its cells run."""
-    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
-        yield page
-
-
-def test_the_figure_works_on_its_slide(lecture: Page) -> None:
-    show_slide(lecture, slide_with(lecture, ON_SLIDE))
-    widget = lecture.locator(".inferkit-figure:visible")
-    widget.get_by_label("patients", exact=True).focus()
-    lecture.keyboard.press("End")
-    assert drawn(widget).startswith("400 patients")
-    lecture.keyboard.press("Home")
-    assert drawn(widget).startswith("10 patients")
-    shoot(lecture, "play_slide")
-
-
-def test_no_slide_overflows(lecture: Page) -> None:
-    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
-    assert slides_that_overflow(lecture) == []

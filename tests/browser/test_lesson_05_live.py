@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lessons import (
     OpenPage,
+    as_notebook,
     axe_in_both_themes,
     cell_with,
-    opened,
+    is_presenting,
     presented,
     run_cells_with,
     scroll_to,
@@ -28,10 +28,43 @@ MANY = re.compile(r"At 125 patients: weight [89]\d%")
 
 
 @pytest.fixture(scope="module")
-def lesson(open_page: OpenPage, lab: Any) -> Iterator[Page]:
-    """Give the lesson with all its cells run."""
-    with opened(LESSON, open_page, lab) as page:
+def taught(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Give the lesson as `make lecture` presents it, with all its cells run."""
+    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
         yield page
+
+
+# ---- The lecture ----
+
+
+@pytest.fixture
+def lecture(taught: Page) -> Page:
+    """Give the lesson as slides; a notebook that has left them does not come back to the same."""
+    assert is_presenting(taught)
+    return taught
+
+
+def test_the_figure_works_on_its_slide(lecture: Page) -> None:
+    show_slide(lecture, slide_with(lecture, PLAY))
+    widget = lecture.locator(".inferkit-figure:visible")
+    widget.get_by_role("slider", name="patients").focus()
+    lecture.keyboard.press("End")
+    expect(drawn(widget)).to_have_attribute("aria-label", MANY)
+    widget.get_by_role("button", name="Reset").click()
+
+
+def test_no_slide_overflows(lecture: Page) -> None:
+    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
+    assert slides_that_overflow(lecture) == []
+
+
+# ---- The notebook ----
+
+
+@pytest.fixture
+def lesson(taught: Page) -> Page:
+    """Give the lesson as a student meets it."""
+    return as_notebook(taught)
 
 
 @pytest.fixture
@@ -79,27 +112,3 @@ def test_a_kept_guess_is_put_beside_the_measurement(lesson: Page) -> None:
 
 def test_nobody_needed_tensorflow(lesson: Page) -> None:
     assert run_code(lesson, "import sys; print({'tensorflow', 'keras'} & set(sys.modules))").strip() == "set()"
-
-
-# ---- The lecture ----
-
-
-@pytest.fixture(scope="module")
-def lecture(open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Give the lesson as `make lecture` presents it, with all its cells run."""
-    with presented(LESSON, open_page, tmp_path_factory.mktemp("lecture")) as page:
-        yield page
-
-
-def test_the_figure_works_on_its_slide(lecture: Page) -> None:
-    show_slide(lecture, slide_with(lecture, PLAY))
-    widget = lecture.locator(".inferkit-figure:visible")
-    widget.get_by_role("slider", name="patients").focus()
-    lecture.keyboard.press("End")
-    expect(drawn(widget)).to_have_attribute("aria-label", MANY)
-    widget.get_by_role("button", name="Reset").click()
-
-
-def test_no_slide_overflows(lecture: Page) -> None:
-    """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
-    assert slides_that_overflow(lecture) == []
