@@ -376,6 +376,19 @@ def test_leaving_python_finishes_what_was_accepted() -> None:
     assert '"answers":[7.0]' in done.stdout
 
 
+def test_while_it_runs_garbage_collection_passes_over_what_was_loaded() -> None:
+    """A look through all that a process has loaded stops every answer for tens of milliseconds."""
+    found = []
+
+    def ready(_: Server) -> None:
+        found.append(gc.get_freeze_count())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run(digit_reader(), on_ready=ready)
+    assert found[0] > 10_000
+    assert gc.get_freeze_count() == 0
+
+
 @pytest.mark.slow
 def test_leaving_a_kernel_ends_its_server() -> None:
     from jupyter_client.manager import KernelManager

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -56,6 +57,7 @@ class ServedModel:
         self.outputs = {spec.name: spec for spec in predictor.signature.outputs}
         self._calls = [call for _, call in predictor.steps]
         self._may_be_quick = _runs_no_code_of_others(predictor)
+        self._few_s: deque[float] = deque(maxlen=5)
         self._call_s = self._row_s = float("inf")
         self.metadata = model_metadata(name, predictor.signature, self._first_answer(), [VERSION])
         self.batcher = Batcher(
@@ -80,11 +82,15 @@ class ServedModel:
         )
 
     def _ran(self, rows: int, seconds: float) -> None:
-        """Count a call of the model, and remember how long few rows take, and each of many."""
+        """Count a call of the model, and remember how long few rows take, and each of many.
+
+        Of the last calls with few rows the quickest counts: another program may have held up the others.
+        """
         self.metrics.ran(rows, seconds)
         self._row_s = max(seconds, 1e-9) / rows
         if rows <= _QUICK_ROWS:
-            self._call_s = seconds
+            self._few_s.append(seconds)
+            self._call_s = min(self._few_s)
 
     def _first_answer(self) -> Outputs | None:
         with suppress(Exception):  # a model may dislike the example, and answer what it is asked

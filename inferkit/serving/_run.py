@@ -1,5 +1,6 @@
 """A server for the shell: it runs until somebody says stop, and then finishes what it accepted."""
 
+import gc
 import os
 import signal
 import threading
@@ -53,12 +54,23 @@ def run(
         If the server ends by itself.
     """
     told = threading.Event()
-    with _handled(told), serve(models, name=name, host=host, port=port, **settings) as server:
+    with _handled(told), serve(models, name=name, host=host, port=port, **settings) as server, _out_of_the_way():
         on_ready(server)
         while not told.wait(_LOOK_S):  # on Windows a signal is not seen while a wait has no end
             if not server.is_running:
                 raise RuntimeError("the server ended by itself; its log says more")
         return server.stop(shutdown_timeout_s)
+
+
+@contextmanager
+def _out_of_the_way() -> Iterator[None]:
+    """Spare garbage collection what is loaded by now: to look through all of it would stop every answer meanwhile."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager
