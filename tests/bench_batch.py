@@ -174,21 +174,29 @@ def bench_digits(n: int, rounds: int, *, with_dask: bool = True) -> None:
 
 
 def bench_table(n: int, rounds: int) -> None:
-    """Compare with scikit-learn's own `predict` on a pipeline."""
+    """Compare with scikit-learn's own `predict`: a model that does next to nothing for a row, and two that do more."""
+    from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     X = np.random.default_rng(0).normal(size=(n, 20))
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[:5000], X[:5000, 0] > 0)
-    predictor = Predictor(model)
-    runs: dict[str, Run] = {
-        "scikit-learn's predict": lambda: model.predict(X),
-        "predict_batch": lambda: predict_batch(predictor, X, progress=False).answers,
+    y = X[:5000, 0] > 0
+    models = {
+        "scaler and logistic regression": make_pipeline(StandardScaler(), LogisticRegression()),
+        "a network of 64 and 64 units": MLPClassifier((64, 64), random_state=0),
+        "a forest of 50 trees": RandomForestClassifier(50, random_state=0),
     }
-    print(f"Batch, {n:,} rows of 20 numbers, scaler and logistic regression, median of {rounds} rounds:")
-    assert np.array_equal(*(run() for run in runs.values()))
-    report(in_turns(runs, rounds, n), "predict_batch")
+    for name, model in models.items():
+        predictor = Predictor(model.fit(X[:5000], y))
+        runs: dict[str, Run] = {
+            "scikit-learn's predict": lambda model=model: model.predict(X),
+            "predict_batch": lambda predictor=predictor: predict_batch(predictor, X, progress=False).answers,
+        }
+        print(f"Batch, {n:,} rows of 20 numbers, {name}, median of {rounds} rounds:")
+        assert np.array_equal(*(run() for run in runs.values())), name
+        report(in_turns(runs, rounds, n), "predict_batch")
 
 
 def peak(n, kind, folder):  # type: ignore[no-untyped-def]  # its text runs in the child

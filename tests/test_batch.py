@@ -20,7 +20,7 @@ from inferkit.batch import BatchResult, _size, batch_size_curve, predict_batch
 from inferkit.batch._answer import Answer, Task, divide
 from inferkit.batch._collect import Store, fill_value, hashed
 from inferkit.batch._fingerprint import fingerprint
-from inferkit.batch._local import ordered_map
+from inferkit.batch._local import one_thread_each, ordered_map
 from inferkit.batch._rows import Block, recut
 from inferkit.batch._size import best_size
 from inferkit.bayes import CompiledPosterior
@@ -515,8 +515,28 @@ def test_auto_measures_a_long_job_and_not_a_short_one(costs):
 def test_auto_finds_large_batches_for_a_short_job_without_a_curve(costs):
     predictor, asked = costs(0.001, 0)
     result = predict_batch(predictor, some_rows(400_000))
-    assert (result.batch_size, result.curve) == (4096, None)
+    assert (result.batch_size, result.curve) == (16_384, None)
     assert sum(asked) < 410_000
+
+
+@pytest.mark.parametrize(("n_workers", "size"), [(1, 16_384), (2, 4096)])
+def test_auto_trusts_the_line_where_a_trial_would_be_dear_and_gives_each_worker_its_share(costs, n_workers, size):
+    predictor, asked = costs(0.003, 1e-6)  # as a forest of trees does
+    assert predict_batch(predictor, some_rows(30_000), n_workers=n_workers).batch_size == size
+    assert sum(asked) == 30_000 + 1 + 16 + 64 + 256
+
+
+def test_auto_believes_a_trial_more_than_the_line(costs):
+    predictor, asked = costs(0.01, 1e-5)
+    model = predictor.backend.model
+    predictor.backend.model = lambda X: model(X if len(X) <= 256 else np.repeat(X, 9, axis=0))[: len(X)]
+    assert predict_batch(predictor, some_rows(60_000)).batch_size == 256
+    assert sorted(set(asked))[-1] == 9 * 1024  # tried, and found to be slow
+
+
+def test_few_rows_are_answered_at_once_where_each_is_large():
+    wide = Predictor(lambda X: X.sum(axis=(1, 2)), signature=ArraySpec((1024, 1024)))
+    assert predict_batch(wide, np.ones((5, 1024, 1024), dtype=np.float32)).batch_size == 3  # of 8 MB each
 
 
 def test_auto_tries_no_large_batches_where_a_call_costs_next_to_nothing(costs):
@@ -625,6 +645,46 @@ def test_the_caller_begins_nothing_more_once_another_thread_has_failed():
     with pytest.raises(ZeroDivisionError):
         list(ordered_map(work, tasks(), n_workers=3, window=6))
     assert mine == [2]
+
+
+def blas_threads():
+    from threadpoolctl import threadpool_info
+
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_linear_algebra_has_one_thread_while_several_workers_answer():
+    from threadpoolctl import threadpool_limits
+
+    seen = []
+
+    def model(X):
+        seen.append(blas_threads())
+        return X[:, 0]
+
+    with threadpool_limits(2, user_api="blas"):  # on a machine of one core too
+        for n_workers, threads in ((1, {2}), (2, {1})):
+            predict_batch(line(model), some_rows(50), n_workers=n_workers, batch_size=10)
+            assert all(found == threads for found in seen)
+            assert len(seen) >= 5
+            assert blas_threads() == {2}
+            seen.clear()
+        with pytest.raises(InputError):
+            predict_batch(line(), some_rows(50), np.zeros(1), n_workers=2)
+        assert blas_threads() == {2}
+
+
+def test_linear_algebra_gets_its_threads_back_when_the_last_run_has_ended():
+    from threadpoolctl import threadpool_limits
+
+    first, second = one_thread_each(), one_thread_each()
+    with threadpool_limits(2, user_api="blas"):
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {2}
 
 
 def test_functions_of_one_s_own_run_on_one_thread_and_runtimes_on_all(reader):

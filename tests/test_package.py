@@ -99,7 +99,8 @@ def test_the_extras_that_were_promised_are_there():
 
 def test_the_core_is_small():
     names = {re.split(r"[^A-Za-z0-9-]", d)[0] for d in PROJECT["project"]["dependencies"]}
-    brought_along = {"scipy", "platformdirs", "urllib3"}  # by scikit-learn and pooch; named because they are imported
+    # by scikit-learn and pooch; named because they are imported
+    brought_along = {"scipy", "threadpoolctl", "platformdirs", "urllib3"}
     assert names == {"numpy", "scikit-learn", "matplotlib", "pooch", "ai-edge-litert"} | brought_along
 
 

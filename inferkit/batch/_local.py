@@ -1,9 +1,11 @@
 """The engine on one machine: threads, because the runtimes let go of Python's lock while they compute."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,3 +87,30 @@ def _receive(function: Callable[[T], R], under_way: "deque[_Sent[T, R]]") -> R:
             break
         mine.work(function)
     return under_way.popleft().future.result()
+
+
+_lock = threading.Lock()
+_users: list[object] = []
+_limits: list[Any] = []
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let NumPy's linear algebra use one thread a call: where several calls run at once, more would take their cores.
+
+    It holds for the whole process, until the last one that asked for it has ended.
+    """
+    from threadpoolctl import threadpool_limits
+
+    me = object()
+    with _lock:
+        if not _users:
+            _limits.append(threadpool_limits(1, user_api="blas"))
+        _users.append(me)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users.remove(me)
+            if not _users:
+                _limits.pop().restore_original_limits()

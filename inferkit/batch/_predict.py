@@ -17,7 +17,7 @@ from ._checkpoint import VERSION, Checkpoint, Plan, open_checkpoint
 from ._collect import Labels, Store
 from ._convert import InputSpec
 from ._fingerprint import fingerprint
-from ._local import ordered_map
+from ._local import one_thread_each, ordered_map
 from ._open import open_source
 from ._result import BatchResult
 from ._rows import Block, joined
@@ -118,6 +118,9 @@ def predict_batch(
     the same bytes. With ``batch_size="auto"`` two runs may choose different sizes; LiteRT gives the same bits for
     any, scikit-learn may differ in the last one. `BatchResult.batch_size` says which it was.
 
+    While several threads answer, NumPy's linear algebra uses one thread in each call, in the whole process: it would
+    take the cores of the others.
+
     Examples
     --------
     >>> from inferkit.datasets import load_digits
@@ -138,6 +141,8 @@ def predict_batch(
     folder = Path(checkpoint) if checkpoint is not None else _beside(where)
     workers = n_workers or (_threads(predictor) if engine == "local" else None)
     with ExitStack() as stack:
+        if engine == "local" and (workers or 1) > 1:
+            stack.enter_context(one_thread_each())
         kept = None if folder is None else stack.enter_context(open_checkpoint(folder))
         plan: Plan = {"batch_size": None if batch_size == "auto" else batch_size, "checkpoint_rows": checkpoint_rows}
         if kept is not None:
@@ -239,7 +244,7 @@ def _settle_size(plan: Plan, answer: Answer, rows: Source, workers: int) -> tupl
         raise InputError(f"{rows.name}: expected at least one row, got none")
     first = joined(blocks)
     n_rows = rows.n_rows or (len(first) / first.share if first.share else _UNKNOWN_ROWS)
-    plan["batch_size"], curve = find_size(answer, first.values, first.bad, n_rows, workers)
+    plan["batch_size"], curve = find_size(answer, first.values, first.bad, n_rows, workers, most)
     return blocks if rows.checked else [], curve
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter, perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ ROUNDS = 3
 SMALLEST_BIT = 5
 CLOSE_ENOUGH = 0.98
 WORTH_IT = 1.1
+TRIED = 0.05
 _LONGEST_CALL_S = 0.1
 
 
@@ -134,13 +135,13 @@ def best_size(curve: ThroughputResult) -> int:
 
 
 def find_size(
-    answer: Answer, values: Values, bad: dict[int, str], n_rows: float, workers: int
+    answer: Answer, values: Values, bad: dict[int, str], n_rows: float, workers: int, largest: int = LARGEST
 ) -> tuple[int, ThroughputResult | None]:
     """Return the batch size for a source, and the curve that it was read from.
 
-    Calls with 16 and with 256 rows tell what a call costs by itself, and so whether larger ones can be faster; if so,
-    they are tried. If the answers will take so long that a two-hundredth of their time is enough for a curve, that
-    decides. Where the model fails, it is 256.
+    Calls with few rows tell what a call costs by itself, and what each row adds. Where larger batches should be faster,
+    they are tried, and trusted where a trial would take too large a part of the work. If the answers will take so long
+    that a two-hundredth of their time is enough for a curve, that decides. Where the model fails, it is 256.
 
     Parameters
     ----------
@@ -153,6 +154,8 @@ def find_size(
         How many rows there are, about.
     workers : int
         How many of them are answered at once.
+    largest : int, default=16384
+        Rows that memory allows for.
 
     Returns
     -------
@@ -162,13 +165,13 @@ def find_size(
     fine = _fit(answer, values, bad)
     n = count(fine)
     if n < DEFAULT:
-        return DEFAULT, None
+        return max(1, min(DEFAULT, largest)), None
     try:
         answer.ask(cut(fine, 0, 1))  # the first call may set things up
-        usual, rate, may_gain = _usual(answer, fine)
+        usual, line = _usual(answer, fine)
         if usual < DEFAULT:
             return usual, None
-        climbed, rate = _climb(answer, fine, usual, rate) if may_gain else (usual, rate)
+        climbed, rate = _climb(answer, fine, line, n_rows / workers, min(LARGEST, largest))
         all_s = n_rows / rate / workers
         seconds = min(MOST_S, all_s * SHARE)
         most = min(n, seconds * rate / (2 * ROUNDS))  # the sizes below the largest add up to as many rows
@@ -195,28 +198,59 @@ def _fit(answer: Answer, values: Values, bad: dict[int, str]) -> Values:
     return take(values, np.concatenate([some for some, _ in pieces]) if pieces else rows)
 
 
-def _usual(answer: Answer, values: Values) -> tuple[int, float, bool]:
-    """Return 256, or fewer rows if already their call takes long; the rows a second; and whether more may be faster.
+class Line(NamedTuple):
+    """What a call takes: so much by itself, and so much more for each row.
 
-    A call of n rows takes a + b n. However large n is, no more than a is saved.
+    Examples
+    --------
+    >>> line = Line.through((16, 1.16), (256, 3.56))
+    >>> round(line.call_s, 9), round(line.row_s, 9)
+    (1.0, 0.01)
+    >>> round(line.rows_per_s(100))
+    50
     """
-    size = first = 16
-    took = few = _call_s(answer, values, first)
+
+    call_s: float
+    row_s: float
+
+    @classmethod
+    def through(cls, few: tuple[int, float], many: tuple[int, float]) -> "Line":
+        """Return the line through two calls, each given by its rows and its seconds; no row takes less than nothing."""
+        row_s = min(max(0.0, many[1] - few[1]) / max(1, many[0] - few[0]), many[1] / many[0])
+        return cls(many[1] - row_s * many[0], row_s)
+
+    def rows_per_s(self, n: int) -> float:
+        """Return how many rows a second calls of n rows answer."""
+        return n / max(self.call_s + self.row_s * n, 1e-9)
+
+
+def _usual(answer: Answer, values: Values) -> tuple[int, Line]:
+    """Return 256, or fewer rows if already their call takes long; and what a call takes."""
+    size = few = 16
+    took = few_s = _call_s(answer, values, few)
     while size < DEFAULT and took < _LONGEST_CALL_S / 4:
         size *= 4
         took = _call_s(answer, values, size)
-    a_row = max(0.0, took - few) / max(1, size - first)
-    return size, size / took, took > WORTH_IT * size * a_row
+    return size, Line.through((few, few_s), (size, took))
 
 
-def _climb(answer: Answer, values: Values, size: int, rate: float) -> tuple[int, float]:
-    """Return four times the size, and four times again, as long as that is a tenth faster; and the rows a second."""
-    while 4 * size <= min(LARGEST, count(values)):
-        calls = (4 * size / _call_s(answer, values, 4 * size) for _ in range(2))
-        faster = next((found for found in calls if found > WORTH_IT * rate), None)
-        if faster is None:
-            break
-        size, rate = 4 * size, faster
+def _climb(answer: Answer, values: Values, line: Line, rows_each: float, largest: int) -> tuple[int, float]:
+    """Return 256 rows, or four times as many, and again, as long as that is a tenth faster; and how fast that is.
+
+    No worker's share of the rows is exceeded. A size is tried, if that takes no more than a twentieth of the work; else
+    what smaller calls took decides.
+    """
+    size, rate = DEFAULT, line.rows_per_s(DEFAULT)
+    first = (0, line.call_s)
+    while 4 * size <= min(largest, rows_each) and line.rows_per_s(4 * size) > WORTH_IT * rate:
+        larger, faster = 4 * size, line.rows_per_s(4 * size)
+        if larger <= count(values) and 2 * larger <= TRIED * rows_each:
+            rates = (larger / _call_s(answer, values, larger) for _ in range(2))
+            tried = next((found for found in rates if found > WORTH_IT * rate), None)
+            if tried is None:
+                break
+            faster, line = tried, Line.through(first, (larger, larger / tried))
+        size, rate = larger, faster
     return size, rate
 
 
