@@ -526,6 +526,20 @@ def test_auto_trusts_the_line_where_a_trial_would_be_dear_and_gives_each_worker_
     assert sum(asked) == 30_000 + 1 + 16 + 64 + 256
 
 
+@pytest.mark.parametrize(
+    ("call_s", "row_s", "rows", "size"),
+    [
+        (0.06, 0, 100_000, 16_384),  # far away, or an accelerator: a call takes long whatever is in it
+        (0, 0.004, 100_000, 16),  # each row takes long: more of them at once bring nothing
+        (0.06, 0, 1000, 16),  # too few to find out
+    ],
+)
+def test_auto_tells_a_call_that_takes_long_from_rows_that_do(costs, call_s, row_s, rows, size):
+    predictor, asked = costs(call_s, row_s)
+    assert predict_batch(predictor, some_rows(rows)).batch_size == size
+    assert sum(asked) <= 1.06 * rows + 17
+
+
 def test_auto_believes_a_trial_more_than_the_line(costs):
     predictor, asked = costs(0.01, 1e-5)
     model = predictor.backend.model

@@ -168,7 +168,7 @@ def find_size(
         return max(1, min(DEFAULT, largest)), None
     try:
         answer.ask(cut(fine, 0, 1))  # the first call may set things up
-        usual, line = _usual(answer, fine)
+        usual, line = _usual(answer, fine, n_rows / workers)
         if usual < DEFAULT:
             return usual, None
         climbed, rate = _climb(answer, fine, line, n_rows / workers, min(LARGEST, largest))
@@ -224,14 +224,19 @@ class Line(NamedTuple):
         return n / max(self.call_s + self.row_s * n, 1e-9)
 
 
-def _usual(answer: Answer, values: Values) -> tuple[int, Line]:
-    """Return 256, or fewer rows if already their call takes long; and what a call takes."""
-    size = few = 16
-    took = few_s = _call_s(answer, values, few)
-    while size < DEFAULT and took < _LONGEST_CALL_S / 4:
-        size *= 4
-        took = _call_s(answer, values, size)
-    return size, Line.through((few, few_s), (size, took))
+def _usual(answer: Answer, values: Values, rows_each: float) -> tuple[int, Line]:
+    """Return 256, or fewer rows if their call takes long and more of them are no quicker; and what a call takes."""
+    size, took = 16, _call_s(answer, values, 16)
+    few = (size, took)
+    while size < DEFAULT:
+        is_long = took >= _LONGEST_CALL_S / 4
+        if is_long and 4 * size > TRIED * rows_each:
+            break
+        more = _call_s(answer, values, 4 * size)
+        if is_long and more > 4 * took / WORTH_IT:
+            break
+        size, took = 4 * size, more
+    return size, Line.through(few, (size, took))
 
 
 def _climb(answer: Answer, values: Values, line: Line, rows_each: float, largest: int) -> tuple[int, float]:
