@@ -77,6 +77,17 @@ def test_results_come_in_order_and_the_window_holds(address, waits, window):
     assert received == list(range(len(waits)))
 
 
+def test_workers_share_the_cores_and_keep_what_they_were_sent(cluster, address):
+    def pools(_):
+        from threadpoolctl import threadpool_info
+
+        np.ones((2, 2)) @ np.ones(2)  # so that the library is loaded
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    assert all(found and set(found) == {1} for found in mapped(pools, range(4), address))
+    assert not cluster.scheduler.extensions["amm"].running
+
+
 def test_chunks_really_run_on_both_workers(address):
     pids = mapped(lambda _: (time.sleep(0.05), os.getpid())[1], range(12), address)
     assert set(pids) == set(worker_pids(address))

@@ -23,6 +23,12 @@ ALLOWED_FAILURES = 0
 """A chunk whose worker died comes back at once, and is tried alone: so each try costs one worker, not four."""
 
 
+_KEEP_COPIES = {"distributed.scheduler.active-memory-manager.start": False}
+"""It would drop the predictor from a worker that has no chunk just then, and it would travel there again."""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""As Dask's own nannies have it: workers share the cores."""
+
+
 @contextmanager
 def local_cluster(n_workers: int) -> Iterator[Any]:
     """Run a Dask cluster on this machine; leave no process, thread or file behind.
@@ -48,7 +54,7 @@ def local_cluster(n_workers: int) -> Iterator[Any]:
     with (
         _silence("distributed", "bokeh"),
         tempfile.TemporaryDirectory(prefix="inferkit-dask-", ignore_cleanup_errors=True) as folder,
-        dask.config.set({"temporary-directory": folder}),
+        dask.config.set({"temporary-directory": folder, **_KEEP_COPIES}),
         LocalCluster(
             n_workers=0,
             threads_per_worker=1,
@@ -99,7 +105,7 @@ class _Crew:
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 self._command,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
