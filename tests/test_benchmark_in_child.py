@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferkit import InputError
-from inferkit.benchmark import ChildError, _child, run_in_child
+from inferkit.benchmark import ChildError, _child, _in_child, run_in_child
 
 MIB = 1 << 20
 
@@ -209,6 +209,14 @@ def test_an_interrupt_kills_the_job_and_the_next_call_works(tmp_path: Path) -> N
     for pid in map(int, note.read_text().split()):
         wait_for(lambda pid=pid: gone(pid))  # type: ignore[misc]
     assert run_in_child("result = 1").value == 1
+
+
+def test_a_child_that_has_just_ended_need_not_be_killed() -> None:
+    """After an interrupt Python waits a little for the child, and may have seen its end."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    child = subprocess.Popen([sys.executable, "-c", "pass"], **options)
+    assert child.wait() == 0
+    _in_child._kill(child)
 
 
 def test_open_files_do_not_pile_up() -> None:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,8 @@ def _kill(child: subprocess.Popen[str]) -> None:
     if sys.platform == "win32":
         child.kill()
     else:
-        os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own, and is not yet reaped
+        with suppress(ProcessLookupError):  # after an interrupt Python itself waits a little, and may have seen its end
+            os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own
     child.communicate()
 
 
