@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what an editor sees
     from . import datasets as datasets
     from . import devices as devices
     from . import models as models
+    from . import optimize as optimize
     from . import plots as plots
     from . import predictor as predictor
     from . import serving as serving
@@ -33,8 +34,8 @@ if TYPE_CHECKING:  # what an editor sees
 __version__ = "0.1.0"
 
 _MODULES = (
-    "batch", "bayes", "benchmark", "course", "datasets", "devices", "models", "plots", "predictor", "serving",
-    "uncertainty", "widgets",
+    "batch", "bayes", "benchmark", "course", "datasets", "devices", "models", "optimize", "plots", "predictor",
+    "serving", "uncertainty", "widgets",
 )  # fmt: skip
 _NAMES = {
     "InputError": "_base",

@@ -240,7 +240,7 @@ def _bad(**changes):
         (_bad(X=np.zeros((120, 5))), r"X, y: expected X of shape \(n, 4\).*got \(120, 5\)"),
         (_bad(X=np.zeros((0, 4)), y=np.zeros(0, int)), r"n ≥ 1, got \(0, 4\)"),
         (_bad(X=np.full((120, 4), np.nan)), r"finite values, got NaN or infinity in X"),
-        (_bad(y=np.zeros(119, int)), r"one integer for each of 120 rows, got shape \(119,\)"),
+        (_bad(y=np.zeros(119, int)), r"one target for each of 120 rows, got shape \(119,\)"),
         (_bad(y=np.zeros(120)), r"got shape \(120,\), dtype float64"),
         (_bad(y=np.full(120, 4)), r"expected classes 0 to 3, got 4 to 4"),
         (_bad(y=np.full(120, -1)), r"expected classes 0 to 3, got -1 to -1"),

@@ -11,10 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what an editor sees
+    from ._export import ConversionError as ConversionError
+    from ._export import export_litert as export_litert
     from ._export import save_keras as save_keras
     from ._export import save_litert as save_litert
     from ._export import to_litert as to_litert
     from ._keras import import_keras as import_keras
+    from ._keras import import_tensorflow as import_tensorflow
     from ._keras import load_keras as load_keras
     from ._litert import LiteRTModel as LiteRTModel
     from ._litert import TensorInfo as TensorInfo
@@ -28,9 +31,12 @@ if TYPE_CHECKING:  # what an editor sees
     from ._training import train as train
 
 _NAMES = {
+    "ConversionError": "_export",
     "LiteRTModel": "_litert",
     "TensorInfo": "_litert",
+    "export_litert": "_export",
     "import_keras": "_keras",
+    "import_tensorflow": "_keras",
     "load_keras": "_keras",
     "ReferenceModel": "_reference",
     "TrainingResult": "_training",

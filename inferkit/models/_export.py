@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import keras
 
 
+class ConversionError(RuntimeError):
+    """A model that the converter does not take; the message has its reason."""
+
+
 def to_litert(model: keras.Model, *, calibration: ArrayLike | None = None) -> bytes:
     """Convert a model to a LiteRT flatbuffer.
 
@@ -42,6 +46,8 @@ def to_litert(model: keras.Model, *, calibration: ArrayLike | None = None) -> by
     InputError
         If the calibration rows do not fit the model, hold NaN or infinity, or are all alike: ranges learned from
         them would silently ruin the model.
+    ConversionError
+        If the converter refuses the model.
 
     References
     ----------
@@ -59,11 +65,45 @@ def to_litert(model: keras.Model, *, calibration: ArrayLike | None = None) -> by
         rows = _checked_calibration(model, calibration)
         options["optimizations"] = [import_tensorflow().lite.Optimize.DEFAULT]
         options["representative_dataset"] = lambda: ([row[None]] for row in rows)
+    return export_litert(model, **options)
+
+
+def export_litert(model: keras.Model, **options: Any) -> bytes:
+    """Convert a model with the converter's own options.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any model that Keras can export.
+    **options
+        Of ``tf.lite.TFLiteConverter``: ``optimizations``, ``representative_dataset``, ``target_spec`` (as a dict) and
+        more.
+
+    Returns
+    -------
+    bytes
+        The content of a ``.tflite`` file.
+
+    Raises
+    ------
+    ConversionError
+        If the converter refuses the model.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
-        with _silent_stderr():
-            model.export(str(path), format="litert", verbose=False, **options)
+        try:
+            with _silent_stderr():
+                model.export(str(path), format="litert", verbose=False, **options)
+        except Exception as error:  # the converter raises whatever its parts raise
+            raise ConversionError(f"the converter refused {model.name!r}: {_reason(error)}") from error
         return path.read_bytes()
+
+
+def _reason(error: Exception) -> str:
+    """Return the lines of an error that say something, in short."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "loc(" not in line]
+    telling = [line for line in lines if "error" in line.lower() or "op" in line.lower()] or lines
+    return (" ".join(telling) or type(error).__name__)[:400]
 
 
 def save_litert(model: keras.Model, path: str | os.PathLike[str], *, calibration: ArrayLike | None = None) -> None:

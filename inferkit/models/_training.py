@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import pandas
 
-_Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
+_Rows = tuple[list[NDArray[np.float32]], NDArray[Any]]  # an array for each input of the model; the targets
+CROSS_ENTROPY = "sparse_categorical_crossentropy"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class TrainingResult:
     Attributes
     ----------
     loss, accuracy : tuple of float
-        Of the training rows, as they were seen during each epoch.
+        Of the training rows, as they were seen during each epoch; no accuracy where the loss is not the cross-entropy.
     val_loss, val_accuracy : tuple of float
         Of the validation rows after each epoch; empty if there were none.
     seconds : tuple of float
@@ -63,14 +65,14 @@ class TrainingResult:
         Returns
         -------
         pandas.DataFrame
-            Columns ``loss``, ``accuracy``, ``seconds``, and ``val_loss``, ``val_accuracy`` if there were any.
+            Columns ``loss`` and ``seconds``, and those of ``accuracy``, ``val_loss``, ``val_accuracy`` that there are.
 
         Raises
         ------
         MissingExtraError
             If pandas is not installed.
         """
-        names = ["loss", "accuracy", *(["val_loss", "val_accuracy"] if self.val_loss else []), "seconds"]
+        names = [name for name in _COLUMNS if getattr(self, name)]
         index = require("pandas", extra="pandas").RangeIndex(1, self.epochs + 1, name="epoch")
         return require("pandas", extra="pandas").DataFrame({name: getattr(self, name) for name in names}, index=index)
 
@@ -100,33 +102,36 @@ class TrainingResult:
 
     def __repr__(self) -> str:
         """Say the outcome in one line."""
-        last = f"loss {self.loss[-1]:.3f}, accuracy {self.accuracy[-1]:.3f}" if self.loss else "nothing"
+        last = f"loss {self.loss[-1]:.3f}" if self.loss else "nothing"
+        last += f", accuracy {self.accuracy[-1]:.3f}" if self.accuracy else ""
         unseen = f", validation accuracy {self.val_accuracy[-1]:.3f}" if self.val_accuracy else ""
         return f"TrainingResult({self.epochs} epochs of {self.n_rows} rows, {self.total_seconds:.1f} s: {last}{unseen})"
 
 
 def train(
     model: keras.Model,
-    X: ArrayLike,
+    X: Any,
     y: ArrayLike,
     *,
     epochs: int = 10,
     batch_size: int = 32,
     random_state: int | None = None,
-    validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+    validation_data: tuple[Any, ArrayLike] | None = None,
     learning_rate: Any = 1e-3,
+    loss: Any = CROSS_ENTROPY,
+    callbacks: Sequence[Any] = (),
     progress: bool = True,
 ) -> TrainingResult:
-    """Train a classifier with Adam on the cross-entropy.
+    """Train a model with Adam: a classifier on the cross-entropy, or anything else on the loss given.
 
     Parameters
     ----------
     model : keras.Model
-        Gives (n, n_classes) probabilities. It is trained in place.
-    X : (n, ...) array
-        Inputs, as the model takes them.
+        Gives (n, n_classes) probabilities, or what the loss takes. It is trained in place.
+    X : (n, ...) array, or a tuple of them
+        Inputs, as the model takes them; one array for each input.
     y : (n,) array of int
-        Class of each row, from 0.
+        Class of each row, from 0. With another loss than the cross-entropy: (n, ...) array, the targets.
     epochs : int, default 10
         Passes over the rows.
     batch_size : int, default 32
@@ -138,6 +143,10 @@ def train(
         Rows to judge the model on after each epoch; nothing is learned from them.
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, default 1e-3
         Step size of Adam.
+    loss : str or keras loss, default "sparse_categorical_crossentropy"
+        What to make small. Accuracies are recorded with the default alone.
+    callbacks : sequence of keras.callbacks.Callback
+        What Keras is to call while it trains, anew for each epoch.
     progress : bool, default True
         Show one line that is rewritten after each epoch, in a terminal (on standard error) or a notebook only.
 
@@ -165,64 +174,94 @@ def train(
     >>> result.accuracy[-1]
     1.0
     """
-    rows = _checked_rows(model, "X, y", X, y)
-    unseen = _checked_rows(model, "validation_data", *validation_data) if validation_data is not None else None
+    classes = loss == CROSS_ENTROPY
+    rows = _checked_rows(model, "X, y", X, y, classes)
+    unseen = _checked_rows(model, "validation_data", *validation_data, classes) if validation_data is not None else None
     if epochs < 1 or batch_size < 1:
         raise InputError(f"expected epochs ≥ 1 and batch_size ≥ 1, got {epochs} and {batch_size}")
     rng = generator(random_state)
     adam = import_keras().optimizers.Adam(learning_rate)
-    model.compile(optimizer=adam, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer=adam, loss=loss, metrics=["accuracy"] if classes else None)
     records: list[dict[str, float]] = []
     with ProgressLine(progress) as line:
         for _ in range(epochs):
-            records.append(_one_epoch(model, rows, rng.permutation(len(rows[0])), batch_size, unseen))
+            records.append(_one_epoch(model, rows, rng.permutation(len(rows[1])), batch_size, unseen, callbacks))
             line.show(_progress(records, epochs))
     columns = {name: tuple(r[name] for r in records if name in r) for name in _COLUMNS}
-    return TrainingResult(**columns, n_rows=len(rows[0]), batch_size=batch_size, random_state=random_state)
+    return TrainingResult(**columns, n_rows=len(rows[1]), batch_size=batch_size, random_state=random_state)
 
 
 _COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 
 def _one_epoch(
-    model: keras.Model, rows: _Rows, order: NDArray[np.int64], batch_size: int, unseen: _Rows | None
+    model: keras.Model,
+    rows: _Rows,
+    order: NDArray[np.int64],
+    batch_size: int,
+    unseen: _Rows | None,
+    callbacks: Sequence[Any],
 ) -> dict[str, float]:
     """Train one epoch in the given order; if anything stops it, put back the weights it began with."""
     before = model.get_weights()
-    X, y = rows[0][order], rows[1][order]
+    X, y = _as_keras([x[order] for x in rows[0]]), rows[1][order]
+    unseen = unseen and (_as_keras(unseen[0]), unseen[1])
+    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": False, "verbose": 0}
     start = time.perf_counter()
     try:
-        fit = model.fit(X, y, batch_size=batch_size, shuffle=False, validation_data=unseen, verbose=0)
+        fit = model.fit(X, y, validation_data=unseen, callbacks=list(callbacks), **options)
     except BaseException:
         model.set_weights(before)
         raise
-    last = {name: float(values[-1]) for name, values in fit.history.items()}
+    last = {name: float(values[-1]) for name, values in fit.history.items() if name in _COLUMNS}
     return {**last, "seconds": time.perf_counter() - start}
 
 
-def _checked_rows(model: keras.Model, what: str, X: ArrayLike, y: ArrayLike) -> _Rows:
-    """Return rows and classes that fit each other and the model."""
-    rows, classes = np.asarray(X, dtype=np.float32), np.asarray(y)
-    shape, n_classes = tuple(model.input_shape[1:]), int(model.output_shape[-1])
-    if rows.shape[1:] != shape or len(rows) == 0:
+def _as_keras(arrays: list[NDArray[np.float32]]) -> Any:
+    """Return one array as it is, several as a tuple."""
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+def _checked_rows(model: keras.Model, what: str, X: Any, y: ArrayLike, classes: bool) -> _Rows:
+    """Return rows and targets that fit each other and the model."""
+    given = X if isinstance(X, tuple) and len(model.inputs) > 1 else (X,)
+    if len(given) != len(model.inputs):
+        names = ", ".join(one.name for one in model.inputs)
+        raise InputError(f"{what}: expected X as a tuple of {len(model.inputs)} arrays ({names}), got {len(given)}")
+    targets = np.asarray(y)
+    rows = [_checked_input(what, one, x, targets) for one, x in zip(model.inputs, given, strict=True)]
+    return rows, _checked_classes(what, targets, int(model.output_shape[-1])) if classes else targets
+
+
+def _checked_input(what: str, wanted: Any, X: ArrayLike, targets: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the rows of one input."""
+    rows = np.asarray(X, dtype=np.float32)
+    shape = tuple(wanted.shape[1:])
+    fits = rows.ndim == len(shape) + 1 and all(n in (None, m) for n, m in zip(shape, rows.shape[1:], strict=True))
+    if not fits or len(rows) == 0:
         raise InputError(f"{what}: expected X of shape (n, {', '.join(map(str, shape))}), n ≥ 1, got {rows.shape}")
-    if classes.shape != rows.shape[:1] or classes.dtype.kind not in "iu":
+    if targets.shape[:1] != rows.shape[:1]:
+        raise InputError(f"{what}: expected y with one target for each of {len(rows)} rows, got shape {targets.shape}")
+    if not np.isfinite(rows).all():
+        raise InputError(f"{what}: expected finite values, got NaN or infinity in X: remove or replace those rows")
+    return rows
+
+
+def _checked_classes(what: str, classes: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
+    """Return the class of each row."""
+    if classes.ndim != 1 or classes.dtype.kind not in "iu":
         raise InputError(
-            f"{what}: expected y with one integer for each of {len(rows)} rows, "
-            f"got shape {classes.shape}, dtype {classes.dtype}"
+            f"{what}: expected y with one integer for each row, got shape {classes.shape}, dtype {classes.dtype}"
         )
     if classes.min() < 0 or classes.max() >= n_classes:
         raise InputError(f"{what}: expected classes 0 to {n_classes - 1}, got {classes.min()} to {classes.max()}")
-    if not np.isfinite(rows).all():
-        raise InputError(f"{what}: expected finite values, got NaN or infinity in X: remove or replace those rows")
-    return rows, classes.astype(np.int64)
+    return classes.astype(np.int64)
 
 
 def _progress(records: list[dict[str, float]], epochs: int) -> str:
     """Return the line that tells how far a training has come."""
     done, last = len(records), records[-1]
+    right = f" accuracy {last['accuracy']:.3f}" if "accuracy" in last else ""
     left = sum(r["seconds"] for r in records) / done * (epochs - done)
     bar = "█" * round(20 * done / epochs)
-    return (
-        f"epoch {done} of {epochs} {bar:░<20} loss {last['loss']:.3f} accuracy {last['accuracy']:.3f} {left:.0f} s left"
-    )
+    return f"epoch {done} of {epochs} {bar:░<20} loss {last['loss']:.3f}{right} {left:.0f} s left"

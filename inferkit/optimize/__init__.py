@@ -1,0 +1,52 @@
+"""Smaller models: quantization, pruning, clustering and distillation, and what they weigh afterwards.
+
+Whatever is made here is a LiteRT model with a report; it goes into `Predictor`, `benchmark.compare` and the ledger as
+it is.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what an editor sees
+    from ._affine import affine_parameters as affine_parameters
+    from ._affine import dequantize as dequantize
+    from ._affine import fake_quantize as fake_quantize
+    from ._affine import quantize_affine as quantize_affine
+    from ._calibration import CalibrationWarning as CalibrationWarning
+    from ._layers import Layer as Layer
+    from ._layers import Tensor as Tensor
+    from ._layers import read_layers as read_layers
+    from ._optimized import OptimizedModel as OptimizedModel
+    from ._quantize import AccuracyLossError as AccuracyLossError
+    from ._quantize import quantize as quantize
+    from ._report import LayerReport as LayerReport
+    from ._report import Report as Report
+    from ._signal import sqnr_db as sqnr_db
+
+_NAMES = {
+    "AccuracyLossError": "_quantize",
+    "CalibrationWarning": "_calibration",
+    "Layer": "_layers",
+    "LayerReport": "_report",
+    "OptimizedModel": "_optimized",
+    "Report": "_report",
+    "Tensor": "_layers",
+    "affine_parameters": "_affine",
+    "dequantize": "_affine",
+    "fake_quantize": "_affine",
+    "quantize": "_quantize",
+    "quantize_affine": "_affine",
+    "read_layers": "_layers",
+    "sqnr_db": "_signal",
+}
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

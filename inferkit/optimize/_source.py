@@ -1,0 +1,147 @@
+"""The model that a method is given: a Keras model or a float LiteRT file, checked at the door."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._base import InputError
+from ..models import LiteRTModel, export_litert, load_keras
+from ._layers import read_file
+
+_WANTED = "a Keras model, a .keras file, or a float .tflite file (a path, its bytes, or a LiteRTModel)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to work on: either in Keras, or as the content of a float LiteRT file.
+
+    Attributes
+    ----------
+    name : str
+    keras_model : keras.Model or None
+    content : bytes or None
+        Exactly one of the two is given.
+    shapes : tuple of tuple of int
+        Of one row of each input.
+    """
+
+    name: str
+    keras_model: Any
+    content: bytes | None
+    shapes: tuple[tuple[int, ...], ...]
+
+    def float_content(self) -> bytes:
+        """Return the float file, converted if need be."""
+        return self.content if self.content is not None else export_litert(self.keras_model)
+
+
+def open_source(model: Any) -> Source:
+    """Return what to work on.
+
+    Parameters
+    ----------
+    model : keras.Model, path-like, bytes, LiteRTModel or OptimizedModel
+        An `OptimizedModel` stands for the Keras model that it was made of, where there is one.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    InputError
+        If it is none of these, has no weights, NaN among them, inputs of no fixed shape, or is quantized already.
+    ModelFileError
+        If a file is damaged, or asks for code to be run.
+    """
+    made_of = getattr(model, "keras_model", None)
+    if made_of is not None:
+        return _of_keras(made_of)
+    if isinstance(model, LiteRTModel):
+        return _of_file(model.content, model.name)
+    if isinstance(model, bytes | str | os.PathLike):
+        return _of_path(model)
+    if is_keras(model):
+        return _of_keras(model)
+    raise InputError(f"model: expected {_WANTED}, got {type(model).__name__}")
+
+
+def open_keras(model: Any) -> Any:
+    """Return the Keras model to work on, as :func:`open_source`; a method that trains needs one."""
+    source = open_source(model)
+    if source.keras_model is None:
+        raise InputError(
+            f"model: this needs a Keras model or a .keras file, for it trains; {source.name} is a LiteRT file, whose "
+            "weights are fixed"
+        )
+    return source.keras_model
+
+
+def is_keras(model: object) -> bool:
+    """Tell whether something is a Keras model, without importing Keras."""
+    return any(kind.__module__.startswith("keras.") and kind.__name__ == "Model" for kind in type(model).__mro__)
+
+
+def _of_path(model: bytes | str | os.PathLike[str]) -> Source:
+    content = model if isinstance(model, bytes) else Path(model).read_bytes()
+    name = "model" if isinstance(model, bytes) else Path(model).stem
+    if content[4:8] == b"TFL3":
+        return _of_file(content, name)
+    if content[:2] == b"PK" or content[:4] == b"\x89HDF":  # .keras; .h5 is refused there with its reason
+        return _of_keras(load_keras(content, name=name))
+    raise InputError(f"model: expected {_WANTED}; {name} is neither .keras nor .tflite inside")
+
+
+def _of_keras(model: Any) -> Source:
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise InputError(
+            f"model: {model.name!r} has no fixed inputs yet; build it as a functional or Sequential model with an Input"
+        )
+    shapes = tuple(tuple(one.shape[1:]) for one in inputs)
+    _check_shapes(model.name, shapes)
+    if not model.weights:
+        raise InputError(f"model: {model.name!r} has no weights, so there is nothing to make smaller")
+    for variable in model.weights:
+        _check_numbers(variable.path, variable.numpy())
+    for layer in model.layers:
+        if getattr(layer, "quantization_mode", None):
+            raise InputError(f"model: the layer {layer.name!r} is quantized already; start from the float model")
+    return Source(model.name, model, None, shapes)
+
+
+def _of_file(content: bytes, name: str) -> Source:
+    file, model = read_file(content), LiteRTModel(content)
+    if not file.weights:
+        raise InputError(f"model: {name!r} has no weights, so there is nothing to make smaller")
+    for tensor in file.weights:
+        if tensor.dtype != "float32":
+            raise InputError(f"model: {name!r} is quantized already ({tensor.dtype}); start from the float32 file")
+        if tensor.data is not None:
+            _check_numbers(tensor.name, tensor.data)
+    shapes = tuple(tuple(None if n == -1 else n for n in info.shape[1:]) for info in model.inputs.values())
+    _check_shapes(name, shapes)
+    return Source(name, None, content, shapes)  # type: ignore[arg-type]
+
+
+def _check_shapes(name: str, shapes: tuple[tuple[Any, ...], ...]) -> None:
+    for shape in shapes:
+        if None in shape:
+            free = ", ".join("any" if n is None else str(n) for n in shape)
+            raise InputError(
+                f"model: {name!r} takes rows of shape ({free}); ranges and layers are planned for one shape, so build "
+                "it with an Input of fixed size"
+            )
+
+
+def _check_numbers(name: str, values: Any) -> None:
+    if np.asarray(values).dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError(
+            f"model: the weights {name!r} hold NaN or infinity; its training failed: train it again with a smaller "
+            "learning rate"
+        )
