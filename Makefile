@@ -39,7 +39,7 @@ slides: ## hand-outs of the slides, in build/slides
 site: ## the course as a web site, in build/site
 	@$(COURSE) site $(ARGS)
 
-bench: ## measure what the design promises (ARGS="predictor", "batch" or "serving" for a part)
+bench: ## measure what the design promises (ARGS="predictor", "batch", "serving" or "optimize" for a part)
 	@$(COURSE) bench $(ARGS)
 
 weights: ## train the shipped models again and register their hashes

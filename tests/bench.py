@@ -1,7 +1,7 @@
 """Measure what the design promises, and print it beside its budget: ``make bench``, or ``make bench ARGS="PART ..."``.
 
-The parts are predictor, batch and serving. Nothing here asserts: a busy machine is no bug. What is compared is
-measured side by side in one run, in turns, and shown as the median of the rounds' ratios with their spread.
+The parts are predictor, batch, serving and optimize. Nothing here asserts: a busy machine is no bug. What is compared
+is measured side by side in one run, in turns, and shown as the median of the rounds' ratios with their spread.
 """
 
 import statistics
@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from tests import bench_batch, bench_serving
+from tests import bench_batch, bench_optimize, bench_serving
 
 ROUNDS, CALLS = 60, 12_000
 
@@ -60,7 +60,12 @@ def bench_predictor() -> None:
     print("The pad's latency is printed by the browser tests: python -m tests browser")
 
 
-PARTS = {"predictor": bench_predictor, "batch": bench_batch.main, "serving": bench_serving.main}
+PARTS = {
+    "predictor": bench_predictor,
+    "batch": bench_batch.main,
+    "serving": bench_serving.main,
+    "optimize": bench_optimize.main,
+}
 
 
 def main(*parts: str) -> int:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,12 +56,14 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "BENTOML_DO_NOT_TRACK": "true", "DO_NOT
 def environment() -> Path:
     """Return the Python that has the competitors; make its environment if there is none."""
     python, whole = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "whole"
-    if not whole.exists():  # one whose making was broken off is made anew
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = json.dumps(project["optional-dependencies"]["bench"])
+    if not whole.exists() or whole.read_text() != wanted:  # broken off, or of another list: made anew
         uv = Path(sys.executable).with_name("uv")
-        print(f"making {ENVIRONMENT} with the other servers: some minutes, once", flush=True)
+        print(f"making {ENVIRONMENT} with the competitors: some minutes, once", flush=True)
         subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)
         subprocess.run([uv, "pip", "install", "-q", "--python", python, "-e", f"{ROOT}[serve,bench]"], check=True)
-        whole.touch()
+        whole.write_text(wanted)
     return python
 
 

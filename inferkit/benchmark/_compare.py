@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .._base import InputError, ProgressLine, generator, wilson
 from ..devices import busy_watch, stamp
+from ..models import LiteRTModel
 from ..predictor import Predictor
 from ._entry import Entry
 from ._latency import LatencyResult, as_interval, warm_up
@@ -141,7 +142,8 @@ def compare(
     Parameters
     ----------
     variants : dict of str to Predictor or callable
-        Models by name; callables take batches, and give labels where `y` is given.
+        Models by name; callables take batches, and give labels where `y` is given. Of a bare `LiteRTModel` the
+        largest output counts, and `y` is its number.
     X : array, list or data frame
         Rows to ask about.
     y : array-like, shape (n_rows,), optional
@@ -310,6 +312,8 @@ def _accuracy(variant: _Variant, X: Any, truth: Any, metric: Any) -> dict[str, A
             f"{variant.name} has several outputs, {', '.join(predictions)}; say what counts as right: "
             "metric=lambda y, outputs: ..."
         )
+    if isinstance(variant.predictor, LiteRTModel) and predictions.ndim == 2 and truth.dtype.kind in "iu":
+        predictions = predictions.argmax(axis=1)  # a bare file says nothing of labels: y counts its outputs
     if predictions.shape != truth.shape:
         raise InputError(
             f"{variant.name}: expected one answer a row, shape {truth.shape}, got {predictions.shape}; a function "

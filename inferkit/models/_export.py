@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._base import InputError, whole_file
-from ._keras import import_tensorflow
+from ._keras import import_keras, import_tensorflow
 from ._litert import _stderr_lock as stderr_lock  # one descriptor, one lock
 
 if TYPE_CHECKING:
@@ -87,16 +89,54 @@ def export_litert(model: keras.Model, **options: Any) -> bytes:
     Raises
     ------
     ConversionError
-        If the converter refuses the model.
+        If the converter refuses the model, or the file would need operations that LiteRT does not have.
+
+    Notes
+    -----
+    Recurrent layers are unrolled, step by step: as a loop they would need TensorFlow's own operations at run time.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         try:
-            with _silent_stderr():
-                model.export(str(path), format="litert", verbose=False, **options)
+            with _silent_stderr(), warnings.catch_warnings():
+                # the converter calls its own older interpreter where there are several inputs
+                warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+                _unrolled(model).export(str(path), format="litert", verbose=False, **options)
         except Exception as error:  # the converter raises whatever its parts raise
             raise ConversionError(f"the converter refused {model.name!r}: {_reason(error)}") from error
-        return path.read_bytes()
+        content = path.read_bytes()
+    if found := sorted(set(re.findall(rb"Flex[A-Z]\w+", content))):
+        names = ", ".join(name.decode()[4:] for name in found)
+        raise ConversionError(
+            f"{model.name!r} uses operations that LiteRT does not have: {names}; build it without them"
+        )
+    return content
+
+
+def _unrolled(model: keras.Model) -> keras.Model:
+    """Return a model whose recurrent layers write out their steps; the same one if it has none."""
+    if not any(_has_loop(layer.get_config()) for layer in model.layers if hasattr(layer, "return_sequences")):
+        return model
+    copy = import_keras().models.clone_model(model, clone_function=lambda one: type(one).from_config(_unroll(one)))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _has_loop(config: Any) -> bool:
+    """Tell whether a layer's description, at any depth, asks for a loop over the steps."""
+    inner = config.values() if isinstance(config, dict) else config if isinstance(config, list | tuple) else ()
+    return (isinstance(config, dict) and config.get("unroll") is False) or any(map(_has_loop, inner))
+
+
+def _unroll(layer: Any) -> Any:
+    """Return a layer's description with loops written out."""
+
+    def written_out(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: True if key == "unroll" else written_out(one) for key, one in value.items()}
+        return [written_out(one) for one in value] if isinstance(value, list) else value
+
+    return written_out(layer.get_config())
 
 
 def _reason(error: Exception) -> str:

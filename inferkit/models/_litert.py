@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +83,9 @@ class LiteRTModel:
         The hash that the content must have. It is checked on the very bytes that are used.
     dequantize : bool, default=True
         Give real numbers for quantized outputs. With False the stored integers come back.
+    order : sequence of str, optional
+        Names of the inputs in the order in which arrays will be given. Converters sort them by name, which is the order
+        if not given.
 
     Attributes
     ----------
@@ -99,7 +102,7 @@ class LiteRTModel:
     ModelFileError
         If the content is no LiteRT model, is cut short, or has another hash.
     InputError
-        If `num_threads` or `signature` is not one that the model can be called with.
+        If `num_threads`, `signature` or `order` is not one that the model can be called with.
     OSError
         If the file cannot be read.
 
@@ -120,6 +123,7 @@ class LiteRTModel:
         signature: str | None = None,
         sha256: str | None = None,
         dequantize: bool = True,
+        order: Sequence[str] | None = None,
     ) -> None:
         if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
             raise InputError(f"num_threads: expected an integer ≥ 1, got {num_threads!r}")
@@ -127,6 +131,7 @@ class LiteRTModel:
         self.content = _read(model, sha256)
         self.num_threads = num_threads
         self.dequantize = dequantize
+        self.order = None if order is None else tuple(order)
         self._interpreter = _make_interpreter(self.content, num_threads, self.name)
         self.signatures = tuple(self._interpreter.get_signature_list())
         self.signature = self._choose(signature)
@@ -153,6 +158,10 @@ class LiteRTModel:
             named_in, named_out = runner.get_input_details(), runner.get_output_details()
             # another subgraph: only its runner can call it
             self._is_other = _identity(named_in) != _identity(_named(direct_in))
+        if self.order is not None:
+            if sorted(self.order) != sorted(named_in):
+                raise InputError(f"order: expected the names {', '.join(named_in)} in some order, got {self.order!r}")
+            named_in = {name: named_in[name] for name in self.order}
         self.inputs = {name: _info(name, detail) for name, detail in named_in.items()}
         self.outputs = {name: _info(name, detail) for name, detail in named_out.items()}
         self._in = [(self.inputs[name], detail["index"]) for name, detail in named_in.items()]
@@ -171,7 +180,7 @@ class LiteRTModel:
             return self._lane_of(_make_interpreter(self.content, self.num_threads, self.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {name: getattr(self, name) for name in ("num_threads", "signature", "dequantize")}
+        options = {name: getattr(self, name) for name in ("num_threads", "signature", "dequantize", "order")}
         return _from_content, (type(self), self.content, self.name, options)
 
     @property

@@ -13,10 +13,17 @@ if TYPE_CHECKING:  # what an editor sees
     from ._affine import fake_quantize as fake_quantize
     from ._affine import quantize_affine as quantize_affine
     from ._calibration import CalibrationWarning as CalibrationWarning
+    from ._cluster import cluster_weights as cluster_weights
+    from ._distill import distill as distill
+    from ._filters import prune_filters as prune_filters
+    from ._integer import integer_layer as integer_layer
     from ._layers import Layer as Layer
     from ._layers import Tensor as Tensor
     from ._layers import read_layers as read_layers
     from ._optimized import OptimizedModel as OptimizedModel
+    from ._prune import cubic_sparsity as cubic_sparsity
+    from ._prune import prune as prune
+    from ._qat import quantization_aware_training as quantization_aware_training
     from ._quantize import AccuracyLossError as AccuracyLossError
     from ._quantize import quantize as quantize
     from ._report import LayerReport as LayerReport
@@ -32,8 +39,15 @@ _NAMES = {
     "Report": "_report",
     "Tensor": "_layers",
     "affine_parameters": "_affine",
+    "cluster_weights": "_cluster",
+    "cubic_sparsity": "_prune",
     "dequantize": "_affine",
+    "distill": "_distill",
     "fake_quantize": "_affine",
+    "integer_layer": "_integer",
+    "prune": "_prune",
+    "prune_filters": "_filters",
+    "quantization_aware_training": "_qat",
     "quantize": "_quantize",
     "quantize_affine": "_affine",
     "read_layers": "_layers",

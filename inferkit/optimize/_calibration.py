@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._base import InputError
 from ..models import LiteRTModel
-from ._source import Source
+from ._source import Input, Source
 
 Rows = tuple[NDArray[np.float32], ...]
 
@@ -24,20 +25,20 @@ class CalibrationWarning(UserWarning):
     """Calibration rows that are allowed, and may cost accuracy."""
 
 
-def checked_rows(what: str, shapes: tuple[tuple[int, ...], ...], given: Any) -> Rows:
-    """Return one float32 array for each input, finite and of one length.
+def checked_rows(what: str, inputs: tuple[Input, ...], given: Any) -> Rows:
+    """Return one array for each input, of its type, finite and of one length.
 
     Parameters
     ----------
     what : str
         For messages.
-    shapes : tuple of tuple of int
-        Of one row of each input.
+    inputs : tuple of Input
+        What the model takes.
     given : array, or tuple of arrays where there are several inputs
 
     Returns
     -------
-    tuple of (n, ...) float32 arrays
+    tuple of (n, ...) arrays
 
     Raises
     ------
@@ -45,12 +46,12 @@ def checked_rows(what: str, shapes: tuple[tuple[int, ...], ...], given: Any) -> 
         If they do not fit.
     """
     arrays = given if isinstance(given, tuple) else (given,)
-    if len(arrays) != len(shapes):
-        raise InputError(f"{what}: expected a tuple of {len(shapes)} arrays, one for each input, got {len(arrays)}")
-    rows = tuple(np.asarray(one, dtype=np.float32) for one in arrays)
-    for one, shape in zip(rows, shapes, strict=True):
-        if one.shape[1:] != shape or len(one) == 0 or len(one) != len(rows[0]):
-            wanted = ", ".join(["n", *map(str, shape)])
+    if len(arrays) != len(inputs):
+        raise InputError(f"{what}: expected a tuple of {len(inputs)} arrays, one for each input, got {len(arrays)}")
+    rows = tuple(np.asarray(array, dtype=one.dtype) for array, one in zip(arrays, inputs, strict=True))
+    for one, wants in zip(rows, inputs, strict=True):
+        if one.shape[1:] != wants.shape or len(one) == 0 or len(one) != len(rows[0]):
+            wanted = ", ".join(["n", *map(str, wants.shape)])
             raise InputError(f"{what}: expected an array of shape ({wanted}), n ≥ 1, for each input, got {one.shape}")
         if not np.isfinite(one).all():
             raise InputError(f"{what}: expected finite values, got NaN or infinity: remove those rows")
@@ -85,16 +86,19 @@ def checked_calibration(source: Source, calibration: Any, reference: LiteRTModel
     CalibrationWarning
         If there are fewer than 100 rows, they look unscaled, or classes are missing.
     """
-    rows = checked_rows("calibration", source.shapes, calibration)
+    rows = checked_rows("calibration", source.inputs, calibration)
     _check_content(rows)
-    if len(rows[0]) < ENOUGH:
-        _warn(f"{len(rows[0])} rows: ranges may be too narrow; take some {ENOUGH} to 500 training rows")
     if X is not None:
         _check_scale(rows, X)
-    elif not _scales_itself(source.keras_model):
-        _warn_of_pixels(rows)
-    _warn_of_classes(reference, rows, X)
+    raw = () if X is not None or _scales_itself(source.keras_model) else _raw_pixels(rows)
+    for doubt in (*_too_few(rows), *raw, *_missing_classes(reference, rows, X)):
+        warnings.warn(f"calibration: {doubt}", CalibrationWarning, stacklevel=3)
     return rows
+
+
+def _too_few(rows: Rows) -> Iterator[str]:
+    if len(rows[0]) < ENOUGH:
+        yield f"{len(rows[0])} rows: ranges may be too narrow; take some {ENOUGH} to 500 training rows"
 
 
 def _check_content(rows: Rows) -> None:
@@ -126,21 +130,22 @@ def _scales_itself(model: Any) -> bool:
     return any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in getattr(model, "layers", ()))
 
 
-def _warn_of_pixels(rows: Rows) -> None:
+def _raw_pixels(rows: Rows) -> Iterator[str]:
+    """Doubt whole numbers that no scaling has touched."""
     for one in rows:
-        if one.max() > _WHOLE_FROM and one.min() >= 0 and (one == np.rint(one)).all():
-            _warn(f"whole numbers up to {one.max():.0f}: were they scaled as the training rows were?")
+        if one.dtype.kind == "f" and one.max() > _WHOLE_FROM and one.min() >= 0 and (one == np.rint(one)).all():
+            yield f"whole numbers up to {one.max():.0f}: were they scaled as the training rows were?"
 
 
-def _warn_of_classes(reference: LiteRTModel, rows: Rows, X: Rows | None) -> None:
-    """Warn if the float model sees fewer classes in the rows than it should."""
+def _missing_classes(reference: LiteRTModel, rows: Rows, X: Rows | None) -> Iterator[str]:
+    """Doubt rows in which the float model sees fewer classes than it should."""
     answers = answers_of(reference, rows)
     if not _is_classifier(answers):
         return
     met = range(answers.shape[1]) if X is None else answers_of(reference, tuple(one[:_COMPARED] for one in X)).argmax(1)
     missing = sorted(set(map(int, met)) - set(answers.argmax(axis=1).tolist()))
     if missing:
-        _warn(f"the model sees no row of class {', '.join(map(str, missing[:10]))}; take rows of every class")
+        yield f"the model sees no row of class {', '.join(map(str, missing[:10]))}; take rows of every class"
 
 
 def answers_of(model: LiteRTModel, rows: Rows) -> NDArray[Any]:
@@ -160,7 +165,3 @@ def _is_classifier(answers: NDArray[Any]) -> bool:
         and bool((answers >= 0).all())
         and np.allclose(answers.sum(axis=1), 1, atol=0.05)
     )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(f"calibration: {text}", CalibrationWarning, stacklevel=5)

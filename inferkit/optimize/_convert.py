@@ -51,7 +51,7 @@ def convert(source: Source, float_content: bytes, scheme: str, rows: Rows | None
     if source.keras_model is None or scheme == "weight-only":
         if integer_io:
             raise InputError("integer_io: a .tflite file keeps its float ends; give the Keras model")
-        return _from_file(float_content, scheme, rows)
+        return _from_file(source, float_content, scheme, rows)
     return export_litert(source.keras_model, **_options(source, scheme, rows, integer_io))
 
 
@@ -74,13 +74,13 @@ def _options(source: Source, scheme: str, rows: Rows | None, integer_io: bool) -
 
 def _one_by_one(source: Source, rows: Rows) -> Iterator[Any]:
     """Give the rows as the converter wants them: by name where there are several inputs."""
-    names = [one.name for one in source.keras_model.inputs]
+    names = source.order or ("",)
     for i in range(len(rows[0])):
         one = [array[i][None] for array in rows]
         yield one if len(one) == 1 else dict(zip(names, one, strict=True))
 
 
-def _from_file(content: bytes, scheme: str, rows: Rows | None) -> bytes:
+def _from_file(source: Source, content: bytes, scheme: str, rows: Rows | None) -> bytes:
     """Quantize a float file without TensorFlow."""
     quantizer = require("ai_edge_quantizer.quantizer", extra="quantize")
     recipe = require("ai_edge_quantizer.recipe", extra="quantize")
@@ -91,7 +91,7 @@ def _from_file(content: bytes, scheme: str, rows: Rows | None) -> bytes:
                 _ask_for_float16(work)
             else:
                 work.load_quantization_recipe(getattr(recipe, _RECIPES[scheme])())
-            ranges = None if rows is None or scheme not in ("int8", "int16x8") else _ranges(work, content, rows)
+            ranges = None if rows is None or scheme not in ("int8", "int16x8") else _ranges(work, source, content, rows)
             result = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except Exception as error:  # it raises whatever its parts raise
             raise ConversionError(f"the quantizer refused the file: {str(error)[:400]}") from error
@@ -118,9 +118,9 @@ def _ask_for_float16(work: Any) -> None:
     )
 
 
-def _ranges(work: Any, content: bytes, rows: Rows) -> Any:
+def _ranges(work: Any, source: Source, content: bytes, rows: Rows) -> Any:
     """Learn the range of each tensor."""
-    model = LiteRTModel(content)
+    model = LiteRTModel(content, order=source.order)
     names = list(model.inputs)
     data = [
         {name: np.ascontiguousarray(array[i][None]) for name, array in zip(names, rows, strict=True)}

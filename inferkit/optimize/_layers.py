@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ _DTYPES = {
     10: "float64",
 }
 _INT4 = 17
-_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,7 @@ class ModelFile:
     @property
     def runs(self) -> list[Layer]:
         """All layers but conversions."""
-        return [layer for layer in self.main + self.inner if layer.op not in _CONVERSIONS]
+        return [layer for layer in self.main + self.inner if layer.op not in CONVERSIONS]
 
     @property
     def weights(self) -> list[Tensor]:
@@ -233,7 +234,7 @@ def read_file(content: bytes) -> ModelFile:
             tuple(_layers(graph.operators or [], tensors, model.operatorCodes, kinds))
             for graph, tensors in zip(model.subgraphs, found, strict=True)
         )
-    except (AttributeError, IndexError, KeyError, ValueError, TypeError, OverflowError) as error:
+    except (AttributeError, LookupError, ValueError, TypeError, OverflowError, struct.error) as error:
         raise ModelFileError(f"this LiteRT model cannot be read; it is cut short or damaged: {error}") from error
     once = {id(one) if one.buffer == 0 else -one.buffer: one for tensors in found for one in tensors}
     return ModelFile(main, tuple(layer for graph in inner for layer in graph), tuple(once.values()))

@@ -79,6 +79,7 @@ def optimized(
     history: Any = None,
     reference: bytes | None = None,
     rows: Rows = (),
+    order: tuple[str, ...] | None = None,
     **scores: Any,
 ) -> OptimizedModel:
     """Make the result of a method.
@@ -93,14 +94,19 @@ def optimized(
         Where it came from.
     reference, rows, **scores
         As in :func:`make_report`.
+    order : tuple of str, optional
+        Names of several inputs, in the order of `rows`.
 
     Returns
     -------
     OptimizedModel
     """
-    model = OptimizedModel(content)
+    if order is None and keras_model is not None and len(keras_model.inputs) > 1:
+        order = tuple(one.name for one in keras_model.inputs)
+    model = OptimizedModel(content, order=order)
     model.name, model.keras_model, model.history = name, keras_model, history
-    model.report = make_report(content, method, reference=reference, rows=rows, **scores)
+    by_name = dict(zip(model.inputs, rows, strict=True)) if rows else {}
+    model.report = make_report(content, method, reference=reference, rows=by_name, **scores)
     return model
 
 

@@ -109,19 +109,21 @@ def quantize(
     _check_words(scheme, calibration, integer_io, max_loss, (X, y, score))
     source = open_source(model)
     float_content = source.float_content()
-    reference = LiteRTModel(float_content)
-    unseen = None if X is None else checked_rows("X", source.shapes, X)
+    reference = LiteRTModel(float_content, order=source.order)
+    unseen = None if X is None else checked_rows("X", source.inputs, X)
     rows: Rows | None = None
     if calibration is not None:
         rows = checked_calibration(source, calibration, reference, unseen)
     content = convert(source, float_content, scheme, rows, integer_io=integer_io)
-    scores = {} if unseen is None else _scores(content, reference, unseen, y, score)
+    candidate = LiteRTModel(content, order=source.order)
+    scores = {} if unseen is None else _scores(candidate, reference, unseen, y, score)
     compared = unseen or rows or ()
     result = optimized(
         content,
         f"{scheme}-io" if integer_io else scheme,
         f"{source.name}-{scheme}",
         keras_model=source.keras_model,
+        order=source.order,
         reference=float_content,
         rows=tuple(one[:COMPARED_ROWS] for one in compared),
         **scores,
@@ -152,14 +154,14 @@ def _check_words(scheme: str, calibration: Any, integer_io: bool, max_loss: floa
         )
 
 
-def _scores(content: bytes, reference: LiteRTModel, rows: Rows, y: Any, score: Score | None) -> dict[str, Any]:
+def _scores(candidate: LiteRTModel, reference: LiteRTModel, rows: Rows, y: Any, score: Score | None) -> dict[str, Any]:
     """Judge both models on the same rows."""
     right = np.asarray(y)
     if len(right) != len(rows[0]):
         raise InputError(f"y: expected one for each of {len(rows[0])} rows, got {len(right)}")
     judge = score or _accuracy
     return {
-        "accuracy": float(judge(right, answers_of(LiteRTModel(content), rows))),
+        "accuracy": float(judge(right, answers_of(candidate, rows))),
         "reference_accuracy": float(judge(right, answers_of(reference, rows))),
         "n_test": len(right),
     }

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .._base import require
-from ._layers import Layer, read_file
+from ._layers import CONVERSIONS, Layer, read_file
 from ._signal import layer_outputs, sqnr_db
 
 if TYPE_CHECKING:
     import pandas
 
-Rows = tuple[NDArray[np.float32], ...]
+Rows = tuple[NDArray[Any], ...]
+NamedRows = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _html_row(one: LayerReport) -> str:
 
 
 def make_report(
-    content: bytes, method: str, *, reference: bytes | None = None, rows: Rows = (), **scores: Any
+    content: bytes, method: str, *, reference: bytes | None = None, rows: NamedRows | None = None, **scores: Any
 ) -> Report:
     """Read a file and compare it with the float file that it stands for.
 
@@ -164,8 +165,8 @@ def make_report(
         How it came about.
     reference : bytes, optional
         The float file; without it no errors are stated.
-    rows : tuple of arrays
-        Inputs to compare the two on.
+    rows : dict of str to array, optional
+        Inputs to compare the two on, by name.
     **scores
         `accuracy`, `reference_accuracy` and `n_test`.
 
@@ -204,11 +205,21 @@ def _layer_report(layer: Layer, error: float | None) -> LayerReport:
     )
 
 
-def _errors(content: bytes, reference: bytes, rows: Rows) -> dict[str, float]:
-    """Return the SQNR of each output that both files name alike."""
+def _errors(content: bytes, reference: bytes, rows: NamedRows) -> dict[str, float]:
+    """Return the SQNR of each layer's output, by its name in `content`."""
     ours, theirs = layer_outputs(content, rows), layer_outputs(reference, rows)
     return {
-        name: sqnr_db(theirs[name], ours[name])
-        for name in ours
-        if name in theirs and ours[name].shape == theirs[name].shape
+        name: sqnr_db(theirs[partner], ours[name])
+        for name, partner in _partners(content, reference).items()
+        if name in ours and partner in theirs and ours[name].shape == theirs[partner].shape
     }
+
+
+def _partners(content: bytes, reference: bytes) -> dict[str, str]:
+    """Pair the layers of two files: in order where both do the same operations, else by name."""
+    ours, theirs = (
+        [layer for layer in read_file(one).main if layer.op not in CONVERSIONS] for one in (content, reference)
+    )
+    if [layer.op for layer in ours] == [layer.op for layer in theirs]:
+        return {one.output.name: other.output.name for one, other in zip(ours, theirs, strict=True)}
+    return {layer.output.name: layer.output.name for layer in ours}

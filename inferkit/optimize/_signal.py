@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,15 +55,15 @@ def sqnr_db(signal: ArrayLike, noisy: ArrayLike) -> float:
     return 10 * float(np.log10(power / noise)) if power else float("-inf")
 
 
-def layer_outputs(content: bytes, rows: tuple[NDArray[np.float32], ...]) -> dict[str, NDArray[np.float32]]:
+def layer_outputs(content: bytes, rows: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """Run a file row by row and keep what each of its layers gives out.
 
     Parameters
     ----------
     content : bytes
         A `.tflite` file's content.
-    rows : tuple of (n, ...) float32 arrays
-        One for each input, in the file's order.
+    rows : dict of str to (n, ...) array
+        One for each input, by its name in the file's signature.
 
     Returns
     -------
@@ -71,11 +72,11 @@ def layer_outputs(content: bytes, rows: tuple[NDArray[np.float32], ...]) -> dict
     """
     file = read_file(content)
     interpreter = _open(content)
-    ins, details = interpreter.get_input_details(), {d["index"]: d for d in interpreter.get_tensor_details()}
+    ins, details = _inputs(interpreter, rows), {d["index"]: d for d in interpreter.get_tensor_details()}
     wanted = {layer.output.index: layer.output.name for layer in file.main}
     kept: dict[int, list[Array]] = {index: [] for index in wanted}
-    for row in range(len(rows[0])):
-        for one, values in zip(ins, rows, strict=True):
+    for row in range(len(next(iter(rows.values())))):
+        for one, values in zip(ins, rows.values(), strict=True):
             interpreter.set_tensor(one["index"], _as_stored(values[row][None], one))
         interpreter.invoke()
         for index, outputs in kept.items():
@@ -96,6 +97,14 @@ def _open(content: bytes) -> Any:
         )
         interpreter.allocate_tensors()
     return interpreter
+
+
+def _inputs(interpreter: Any, rows: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """Return what the file says of its inputs, in the order of `rows`."""
+    if not interpreter.get_signature_list():
+        return list(interpreter.get_input_details())
+    named = interpreter.get_signature_runner().get_input_details()
+    return [named[name] for name in rows] if len(rows) > 1 else list(named.values())
 
 
 def _as_stored(values: Array, detail: dict[str, Any]) -> Array:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._base import InputError
-from ..models import LiteRTModel, export_litert, load_keras
+from ..models import LiteRTModel, export_litert, import_keras, load_keras
 from ._layers import read_file
 
 _WANTED = "a Keras model, a .keras file, or a float .tflite file (a path, its bytes, or a LiteRTModel)"
+
+
+class Input(NamedTuple):
+    """One input of a model: its name, the shape of one row, and its type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -26,14 +34,19 @@ class Source:
     keras_model : keras.Model or None
     content : bytes or None
         Exactly one of the two is given.
-    shapes : tuple of tuple of int
-        Of one row of each input.
+    inputs : tuple of Input
+        In the order in which a caller gives them.
     """
 
     name: str
     keras_model: Any
     content: bytes | None
-    shapes: tuple[tuple[int, ...], ...]
+    inputs: tuple[Input, ...]
+
+    @property
+    def order(self) -> tuple[str, ...] | None:
+        """Names of the inputs, where there are several."""
+        return tuple(one.name for one in self.inputs) if len(self.inputs) > 1 else None
 
     def float_content(self) -> bytes:
         """Return the float file, converted if need be."""
@@ -82,6 +95,13 @@ def open_keras(model: Any) -> Any:
     return source.keras_model
 
 
+def copy_of(model: Any) -> Any:
+    """Return a Keras model with weights of its own; the one given stays as it is."""
+    copy = import_keras().models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def is_keras(model: object) -> bool:
     """Tell whether something is a Keras model, without importing Keras."""
     return any(kind.__module__.startswith("keras.") and kind.__name__ == "Model" for kind in type(model).__mro__)
@@ -103,8 +123,8 @@ def _of_keras(model: Any) -> Source:
         raise InputError(
             f"model: {model.name!r} has no fixed inputs yet; build it as a functional or Sequential model with an Input"
         )
-    shapes = tuple(tuple(one.shape[1:]) for one in inputs)
-    _check_shapes(model.name, shapes)
+    found = inputs_of(model)
+    _check_shapes(model.name, found)
     if not model.weights:
         raise InputError(f"model: {model.name!r} has no weights, so there is nothing to make smaller")
     for variable in model.weights:
@@ -112,27 +132,35 @@ def _of_keras(model: Any) -> Source:
     for layer in model.layers:
         if getattr(layer, "quantization_mode", None):
             raise InputError(f"model: the layer {layer.name!r} is quantized already; start from the float model")
-    return Source(model.name, model, None, shapes)
+    return Source(model.name, model, None, found)
 
 
 def _of_file(content: bytes, name: str) -> Source:
     file, model = read_file(content), LiteRTModel(content)
     if not file.weights:
         raise InputError(f"model: {name!r} has no weights, so there is nothing to make smaller")
-    for tensor in file.weights:
+    for tensor in sorted(file.weights, key=lambda one: -one.size):
         if tensor.dtype != "float32":
             raise InputError(f"model: {name!r} is quantized already ({tensor.dtype}); start from the float32 file")
         if tensor.data is not None:
             _check_numbers(tensor.name, tensor.data)
-    shapes = tuple(tuple(None if n == -1 else n for n in info.shape[1:]) for info in model.inputs.values())
-    _check_shapes(name, shapes)
-    return Source(name, None, content, shapes)  # type: ignore[arg-type]
+    found = tuple(Input(key, info.shape[1:], info.dtype.name) for key, info in model.inputs.items())
+    _check_shapes(name, found)
+    return Source(name, None, content, found)
 
 
-def _check_shapes(name: str, shapes: tuple[tuple[Any, ...], ...]) -> None:
-    for shape in shapes:
-        if None in shape:
-            free = ", ".join("any" if n is None else str(n) for n in shape)
+def inputs_of(model: Any) -> tuple[Input, ...]:
+    """Return what a Keras model takes, in the order in which it takes it; −1 for a length that is open."""
+    return tuple(
+        Input(one.name, tuple(-1 if n is None else int(n) for n in one.shape[1:]), str(one.dtype))
+        for one in model.inputs
+    )
+
+
+def _check_shapes(name: str, inputs: tuple[Input, ...]) -> None:
+    for one in inputs:
+        if -1 in one.shape:
+            free = ", ".join("any" if n == -1 else str(n) for n in one.shape)
             raise InputError(
                 f"model: {name!r} takes rows of shape ({free}); ranges and layers are planned for one shape, so build "
                 "it with an Input of fixed size"
