@@ -174,6 +174,22 @@ def test_a_file_cannot_be_trained_and_a_model_without_kernels_has_nothing_to_pru
         optimize.prune(model, np.zeros((4, 4, 4, 1)), np.arange(4))
 
 
+def test_a_model_compiled_with_a_loss_of_its_own_can_be_copied_and_biases_of_two_axes_stay():
+    model, rows = networks.recurrent("GRU")
+
+    def loss(y, out):
+        return import_keras().ops.mean((y - out) ** 2)
+
+    model.compile("adam", loss)
+    bias = next(one for one in model.weights if one.path.endswith("bias") and len(one.shape) == 2)
+    bias.assign(np.full(bias.shape, 1e-3, dtype=np.float32))
+    small = optimize.prune(
+        model, rows, np.eye(5)[np.arange(200) % 5], sparsity=0.5, epochs=1, loss=loss, random_state=0
+    )
+    again = optimize.prune(small, rows, np.arange(200) % 5, sparsity=0.6, epochs=1, random_state=0)
+    assert (next(one for one in again.keras_model.weights if one.path.endswith(bias.path[-20:])).numpy() != 0).all()
+
+
 def test_an_interrupt_leaves_the_model_as_it_was(digits):
     X, _, y, _ = digits
     model = mlp(random_state=0)

@@ -26,6 +26,7 @@ from ._bunch import NOT_STATED
 from ._clinics import DoseResponse, load_clinics, make_clinics
 from ._customers import churn_probability, iter_customers, load_customers, make_customers
 from ._drawing import picture_from_drawing
+from ._fashion import fetch_fashion_mnist
 from ._signs import load_signs, make_signs
 from ._telco import fetch_telco
 from ._transactions import fraud_probability, iter_transactions, load_transactions, make_transactions
@@ -35,6 +36,7 @@ __all__ = [
     "NOT_STATED",
     "DoseResponse",
     "churn_probability",
+    "fetch_fashion_mnist",
     "fetch_telco",
     "fraud_probability",
     "iter_customers",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._base import InputError, whole_file
-from ._keras import import_keras, import_tensorflow
+from ._keras import import_keras, import_tensorflow, uncompiled
 from ._litert import _stderr_lock as stderr_lock  # one descriptor, one lock
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ def _unrolled(model: keras.Model) -> keras.Model:
     """Return a model whose recurrent layers write out their steps; the same one if it has none."""
     if not any(_has_loop(layer.get_config()) for layer in model.layers if hasattr(layer, "return_sequences")):
         return model
-    copy = import_keras().models.clone_model(model, clone_function=lambda one: type(one).from_config(_unroll(one)))
+    copy = import_keras().models.clone_model(
+        uncompiled(model), clone_function=lambda one: type(one).from_config(_unroll(one))
+    )
     copy.set_weights(model.get_weights())
     return copy
 

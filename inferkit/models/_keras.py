@@ -53,6 +53,24 @@ def import_tensorflow() -> Any:
     return require("tensorflow", extra="cpu")
 
 
+def uncompiled(model: Any) -> Any:
+    """Return a functional view of a model, on the same layers, that knows no loss.
+
+    Cloning a compiled model fails where its loss is a function of one's own.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential.
+
+    Returns
+    -------
+    keras.Model
+    """
+    ends = (one[0] if len(one) == 1 else one for one in (model.inputs, model.outputs))
+    return import_keras().Model(*ends, name=model.name)
+
+
 def load_keras(model: str | os.PathLike[str] | bytes, *, sha256: str | None = None, name: str = "the content") -> Any:
     """Open a `.keras` file.
 

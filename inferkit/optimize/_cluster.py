@@ -90,7 +90,7 @@ def cluster_weights(
     """
     _check_arguments(n_clusters, X, y)
     rng = generator(random_state)
-    work = _folded(open_keras(model))
+    work = fold_batch_norm(open_keras(model))
     kernels = [one for one in work.weights if _is_kernel(one)]
     if not kernels:
         raise InputError("model: it has no kernel to cluster; biases and norms are left alone")
@@ -113,13 +113,6 @@ def _check_arguments(n_clusters: object, X: Any, y: Any) -> None:
         raise InputError(f"n_clusters: expected a whole number of 2 or more, such as 16, got {n_clusters!r}")
     if (X is None) != (y is None):
         raise InputError("X, y: expected both, to train the shared values, or neither")
-
-
-def _folded(model: Any) -> Any:
-    """Return a copy without batch norms that can be folded; where there is one input or output, not in a list."""
-    copy = fold_batch_norm(model)
-    inputs, outputs = (one[0] if len(one) == 1 else one for one in (copy.inputs, copy.outputs))
-    return import_keras().Model(inputs, outputs, name=model.name)
 
 
 def _is_kernel(variable: Any) -> bool:

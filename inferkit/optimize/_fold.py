@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import import_keras
+from ..models._keras import uncompiled
 
 _FOLDS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
@@ -38,7 +39,7 @@ def fold_batch_norm(model: Any) -> Any:
     (48, 33)
     """
     keras = import_keras()
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)
+    functional = uncompiled(model)
     pairs = _pairs(functional)
     gone = {norm.name for norm in pairs.values()}
 

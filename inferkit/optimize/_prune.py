@@ -158,7 +158,7 @@ def kernels_of(model: Any, skip: Sequence[str] = ()) -> list[Any]:
     left_alone = {id(one) for layer in model.layers if layer.name in skip for one in layer.weights}
     kernels = [
         one for one in model.trainable_variables
-        if len(one.shape) > 1 and id(one) not in left_alone and not _is_depthwise(one, model)
+        if len(one.shape) > 1 and "bias" not in one.name and id(one) not in left_alone and not _is_depthwise(one, model)
     ]  # fmt: skip
     if not kernels:
         raise InputError("model: it has no kernel to work on; biases, norms and depthwise kernels are left alone")

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._base import InputError
 from ..models import LiteRTModel, export_litert, import_keras, load_keras
+from ..models._keras import uncompiled
 from ._layers import read_file
 
 _WANTED = "a Keras model, a .keras file, or a float .tflite file (a path, its bytes, or a LiteRTModel)"
@@ -97,7 +98,7 @@ def open_keras(model: Any) -> Any:
 
 def copy_of(model: Any) -> Any:
     """Return a Keras model with weights of its own; the one given stays as it is."""
-    copy = import_keras().models.clone_model(model)
+    copy = import_keras().models.clone_model(uncompiled(model))
     copy.set_weights(model.get_weights())
     return copy
 

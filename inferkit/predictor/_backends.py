@@ -40,12 +40,14 @@ class Backend(Protocol):
 
 
 ROWS_AT_ONCE = 256
+BYTES_AT_ONCE = 1 << 20  # of input: what lies between the layers should stay in the cache
 
 
 class LiteRTBackend:
     """A LiteRT model; a file made for one row at a time is called row by row.
 
-    Of many rows the model gets 256 at a time: its memory grows with the batch, and its speed no more.
+    Of many rows the model gets 256 at a time, or fewer if they are large: its memory grows with the batch, and its speed
+    no more.
     """
 
     kind = "litert"
@@ -60,12 +62,14 @@ class LiteRTBackend:
         self._info = next(iter(model.inputs.values()))
         self._batches = self._info.shape[:1] == (-1,)
         self._rows_at_once = self._info.shape[0] if self._info.shape else 1
+        row_bytes = self._info.dtype.itemsize * int(np.prod([max(n, 1) for n in self._info.shape[1:]]))
+        self._most = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // row_bytes))
         self.call_one = model.call_one if self._batches or self._rows_at_once == 1 else self
         self.resolution = 1 / 256 if model.is_quantized else 0.0
 
     def __call__(self, X: Array) -> Array | dict[str, Array]:
         """Return the outputs for a batch."""
-        at_once = ROWS_AT_ONCE if self._batches else self._rows_at_once
+        at_once = self._most if self._batches else self._rows_at_once
         if len(X) == at_once or (self._batches and len(X) < at_once):
             result: Array | dict[str, Array] = self.model(X)
             return result
