@@ -839,3 +839,20 @@ def test_what_does_not_sum_to_one_is_no_probability_whatever_its_type(dtype):
         predictor.predict(np.zeros((3, 1), "float32"))
     answer[2, 0] = 0
     assert predictor.predict(np.zeros((3, 1), "float32")).tolist() == ["b", "a", "b"]
+
+
+@pytest.mark.parametrize(("name", "shape", "most"), [("signs-cnn", (32, 32, 3), 85), ("digits-cnn", (8, 8), 256)])
+def test_a_model_gets_fewer_rows_at_once_where_they_are_large(name, shape, most):
+    """A megabyte of float32 at most."""
+    backend = Predictor(load_reference(name)).backend
+    whole, sizes = backend.model, []
+
+    def watched(X):
+        sizes.append(len(X))
+        return whole(X)
+
+    backend.model = watched
+    rows = np.random.default_rng(0).random((300, *shape), dtype=np.float32)
+    np.testing.assert_array_equal(backend(rows), whole(rows))
+    assert max(sizes) == most
+    assert sum(sizes) == 300

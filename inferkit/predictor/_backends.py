@@ -46,7 +46,7 @@ BYTES_AT_ONCE = 1 << 20  # of input: what lies between the layers should stay in
 class LiteRTBackend:
     """A LiteRT model; a file made for one row at a time is called row by row.
 
-    Of many rows the model gets 256 at a time, or fewer if they are large: its memory grows with the batch, and its speed
+    Of many rows the model gets 256 at a time, fewer if they are large: its memory grows with the batch, and its speed
     no more.
     """
 
@@ -63,7 +63,7 @@ class LiteRTBackend:
         self._batches = self._info.shape[:1] == (-1,)
         self._rows_at_once = self._info.shape[0] if self._info.shape else 1
         row_bytes = self._info.dtype.itemsize * int(np.prod([max(n, 1) for n in self._info.shape[1:]]))
-        self._most = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // row_bytes))
+        self._most = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(row_bytes, 1)))
         self.call_one = model.call_one if self._batches or self._rows_at_once == 1 else self
         self.resolution = 1 / 256 if model.is_quantized else 0.0
 
