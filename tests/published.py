@@ -50,7 +50,7 @@ def ds_cnn(n_classes: int = 10) -> Any:
     return keras.Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="ds_cnn")
 
 
-def mobilenet_v1(n_classes: int = 12, side: int = 96) -> Any:
+def mobilenet_v1(n_classes: int = 2, side: int = 96) -> Any:
     """Build MobileNetV1 with a quarter of its filters: 13 depthwise-separable blocks."""
     keras = import_keras()
     layers = keras.layers
@@ -74,15 +74,21 @@ def anomaly_autoencoder() -> Any:
     return keras.Model(inputs, layers.Dense(640)(x), name="anomaly_autoencoder")
 
 
-def signs(side: int, n: int) -> Task:
-    """Draw street signs of the side asked for: training rows and classes, 1,200 unseen rows and classes."""
-    times = side // 32
-
-    def scaled(pictures: Any) -> Any:
-        return (pictures.repeat(times, axis=1).repeat(times, axis=2) / 255).astype(np.float32)
-
+def signs(n: int) -> Task:
+    """Draw street signs: training rows and classes, 1,200 unseen rows and classes."""
     (X, y), (unseen, truth) = make_signs(n, 11), make_signs(1200, 12)
-    return scaled(X), y, scaled(unseen), truth
+    return (X / 255).astype(np.float32), y, (unseen / 255).astype(np.float32), truth
+
+
+def forbids_or_obliges(n: int) -> Task:
+    """Draw signs of 96×96 points of two kinds, red and blue: like the benchmark's, a question with two answers."""
+    sets = []
+    for some, seed in ((n, 11), (1900, 12)):
+        pictures, kind = make_signs(some, seed)
+        pictures, kind = pictures[kind >= 4], kind[kind >= 4]  # five that forbid, three that oblige
+        sets += [(pictures.repeat(3, axis=1).repeat(3, axis=2) / 255).astype(np.float32), (kind >= 9).astype(int)]
+    X, y, unseen, truth = sets
+    return X, y, unseen, truth
 
 
 def spoken_digits(folder: Path, seed: int = 0) -> Task:

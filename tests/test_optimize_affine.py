@@ -168,11 +168,11 @@ def test_depthwise_layers_with_strides_and_multipliers_too():
     from inferkit.optimize._signal import _open
 
     layers = import_keras().layers
-    inputs = layers.Input((9, 11, 3))
+    inputs = layers.Input((10, 12, 3))  # one more zero behind than before
     x = layers.DepthwiseConv2D(3, (2, 2), "same", depth_multiplier=2, activation="relu6")(inputs)
     x = layers.Conv2D(4, (2, 3), (1, 2), "valid", activation="relu")(x)
     model = import_keras().Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
-    rows = np.random.default_rng(0).normal(0, 3, (120, 9, 11, 3)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(0, 3, (120, 10, 12, 3)).astype(np.float32)
     small = optimize.quantize(model, calibration=rows)
     interpreter = _open(small.content)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], rows[:1])

@@ -56,8 +56,7 @@ def test_int8_stays_within_a_point_of_float(name):
         X, y, unseen, truth = published.spoken_digits(mirror / "fsdd")
         model = learn(published.ds_cnn(), X, y, epochs=5, batch_size=64, learning_rate=2e-3)
     else:
-        side = 32 if name == "resnet8" else 96
-        X, y, unseen, truth = published.signs(side, 4000)
+        X, y, unseen, truth = published.signs(4000) if name == "resnet8" else published.forbids_or_obliges(3000)
         model = learn(getattr(published, name)(), X, y, epochs=4, batch_size=64, learning_rate=2e-3)
     assert len(truth) >= 1000
     with warnings.catch_warnings():  # a class that it does not answer yet is no matter here
@@ -77,7 +76,7 @@ def test_int8_stays_within_a_point_of_float(name):
         f"{name}: float {right:.4f}, int8 {in_int8:.4f}, difference {found:+.4f} "
         f"({low:+.4f} to {high:+.4f}), n = {len(truth):,}"
     )
-    assert right > 0.6  # it has learned its task: there is something to lose
+    assert right > (0.6 if name == "resnet8" else 0.85)  # it has learned its task: there is something to lose
     assert abs(found) <= 0.01
 
 

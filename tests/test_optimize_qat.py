@@ -73,6 +73,7 @@ def test_activations_are_rounded_between_the_ends_that_were_seen():
     assert float(layer.high) == 30  # outward at once
     layer(x, training=True)
     assert float(layer.high) == pytest.approx(29.7)  # back by a hundredth
+    assert float(layer.low) == pytest.approx(-9.9)
     layer(100 * x)
     assert float(layer.high) == pytest.approx(29.7)  # in inference not at all
 
