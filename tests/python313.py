@@ -15,14 +15,17 @@ from tests.interpreters import ROOT, bootstrap, missing, newest_python
 
 VENV = ROOT / "build" / "python-3.13"
 # Proved once, on the default Python: what concerns the repository, its tools and its builds; and what drives processes,
-# servers and clients for long, but no package of which the lock holds two versions.
+# servers and clients for long, but no package of which the lock holds two versions; and what trains and converts for
+# minutes, as lessons 09 and 10 do here.
 ELSEWHERE = (
     "tests/browser", "tests/notebooks", "tests/test_package.py", "tests/test_readme.py", "tests/test_lab.py",
     "tests/test_links.py", "tests/test_binder.py", "tests/test_bootstrap.py", "tests/test_handwriting.py",
     "tests/test_make_digit_models.py", "tests/test_make_sign_models.py", "tests/test_make_sign_ensemble.py",
     "tests/test_make_table_models.py", "tests/test_batch_crash.py", "tests/test_batch_dask.py",
     "tests/test_cli_bench.py", "tests/test_cli_serve.py", "tests/test_serving_fuzz.py", "tests/test_serving_limits.py",
-    "tests/test_serving_loadtest.py", "tests/test_serving_traffic.py",
+    "tests/test_serving_loadtest.py", "tests/test_serving_traffic.py", "tests/test_optimize_quantize.py",
+    "tests/test_optimize_qat.py", "tests/test_optimize_prune.py", "tests/test_optimize_filters.py",
+    "tests/test_optimize_cluster.py", "tests/test_optimize_distill.py",
 )  # fmt: skip
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not alone", "--durations=5"]
 

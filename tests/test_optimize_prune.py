@@ -190,6 +190,22 @@ def test_a_model_compiled_with_a_loss_of_its_own_can_be_copied_and_biases_of_two
     assert (next(one for one in again.keras_model.weights if one.path.endswith(bias.path[-20:])).numpy() != 0).all()
 
 
+def test_the_same_seed_gives_the_same_weights_dropout_included(digits):
+    X, _, y, _ = digits
+    layers = import_keras().layers
+    inputs = layers.Input((8, 8))
+    x = layers.Dropout(0.5)(layers.Dense(12, activation="relu")(layers.Flatten()(inputs)))
+    model = import_keras().Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+    def weights(seed):
+        small = optimize.prune(model, X[:300], y[:300], sparsity=0.5, epochs=2, random_state=seed)
+        return np.concatenate([one.ravel() for one in small.keras_model.get_weights()])
+
+    first = weights(0)
+    np.testing.assert_array_equal(weights(0), first)
+    assert (weights(1) != first).any()
+
+
 def test_an_interrupt_leaves_the_model_as_it_was(digits):
     X, _, y, _ = digits
     model = mlp(random_state=0)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._base import InputError, generator
-from ..models import import_keras, train
+from ..models import import_keras
 from ..models._training import CROSS_ENTROPY
 from ._fold import fold_batch_norm
 from ._optimized import OptimizedModel, from_keras
-from ._source import open_keras
+from ._source import fit, open_keras
 
 _SAMPLE = 20_000  # weights that the values are found from; the rest goes to the nearest
 _LEFT_ALONE = ("bias", "gamma", "beta", "alpha", "mean", "variance")  # by name: a GRU's bias has two axes
@@ -98,7 +98,7 @@ def cluster_weights(
         kernel.assign(shared_values(kernel.numpy(), int(n_clusters), rng))
     history = None
     if X is not None and y is not None:
-        history = train(
+        history = fit(
             work, X, y,
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, loss=loss,
             callbacks=[_sharing()(kernels)], validation_data=validation_data, random_state=random_state,

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._base import InputError
-from ..models import LiteRTModel, import_keras, train
+from ..models import LiteRTModel, import_keras
 from ._calibration import Rows, answers_of, checked_rows
 from ._optimized import OptimizedModel, from_keras
-from ._source import copy_of, inputs_of, is_keras, open_keras
+from ._source import copy_of, fit, inputs_of, is_keras, open_keras
 
 _BATCH = 256
 _TINY = 1e-30  # a probability that rounds to 0 in float32 has no logarithm
@@ -104,7 +104,7 @@ def distill(
             raise InputError("validation_data: expected (X, y) with classes, as for the training rows, got y = None")
         unseen = held_back, _targets(teacher, original, "validation_data", held_back, classes, temperature)
     work, small = copy_of(original), copy_of(original)
-    history = train(
+    history = fit(
         work, X, targets,
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
         loss=distillation_loss(n_classes, temperature, alpha), validation_data=unseen,

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._base import InputError
-from ..models import import_keras, train
+from ..models import import_keras
 from ..models._training import CROSS_ENTROPY
 from ._optimized import OptimizedModel, from_keras
-from ._source import open_keras
+from ._source import fit, open_keras
 
 Channels = NDArray[np.intp]
 
@@ -123,7 +123,7 @@ def prune_filters(
     small = _rebuilt(original, chain, _flow(chain, _choice(chain, share)))
     history = None
     if X is not None and y is not None:
-        history = train(
+        history = fit(
             small, X, y,
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, loss=loss,
             validation_data=validation_data, random_state=random_state, progress=progress,

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._base import InputError
-from ..models import import_keras, train
+from ..models import import_keras
 from ..models._training import CROSS_ENTROPY
 from ._optimized import OptimizedModel, from_keras
-from ._source import copy_of, open_keras
+from ._source import copy_of, fit, open_keras
 
 _EVERY = 10  # steps between two choices of what goes
 
@@ -136,7 +136,7 @@ def prune(
     kernels = kernels_of(work, skip)
     n_steps = epochs * -(-len(np.asarray(y)) // batch_size) if epochs > 0 and batch_size > 0 else 1
     mask = _masking()(kernels, lambda step: float(cubic_sparsity(step / n_steps, sparsity, begin, end)))
-    history = train(
+    history = fit(
         work, X, y,
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, loss=loss, callbacks=[mask],
         validation_data=validation_data, random_state=random_state, progress=progress,

@@ -7,13 +7,13 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from .._base import InputError
-from ..models import export_litert, import_keras, import_tensorflow, train
+from ..models import export_litert, import_keras, import_tensorflow
 from ..models._training import CROSS_ENTROPY
 from ._calibration import checked_rows
 from ._fold import fold_batch_norm
 from ._optimized import OptimizedModel, optimized
 from ._qat_layers import fake_quantized, weighted_kinds
-from ._source import inputs_of, open_keras
+from ._source import fit, inputs_of, open_keras
 
 COMPARED_ROWS = 32
 
@@ -101,7 +101,7 @@ def quantization_aware_training(
     plain = fold_batch_norm(open_keras(model))
     _check_layers(plain)
     work = with_fake_quantization(plain)
-    history = train(
+    history = fit(
         work, X, y,
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, loss=loss,
         validation_data=validation_data, random_state=random_state, progress=progress,

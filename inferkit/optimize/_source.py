@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._base import InputError
-from ..models import LiteRTModel, export_litert, import_keras, load_keras
+from .._base import InputError, generator
+from ..models import LiteRTModel, export_litert, import_keras, load_keras, train
 from ..models._keras import uncompiled
 from ._layers import read_file
 
@@ -101,6 +101,28 @@ def copy_of(model: Any) -> Any:
     copy = import_keras().models.clone_model(uncompiled(model))
     copy.set_weights(model.get_weights())
     return copy
+
+
+def fit(model: Any, X: Any, y: Any, *, random_state: int | None, **options: Any) -> Any:
+    """Train a model by :func:`inferkit.models.train`; the seed also rules what dropout silences.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of one's own: it is trained in place.
+    X, y, random_state, **options
+        As in :func:`inferkit.models.train`.
+
+    Returns
+    -------
+    inferkit.models.TrainingResult
+    """
+    rng = generator(random_state)
+    for layer in model.layers:
+        dice = getattr(layer, "seed_generator", None)
+        if dice is not None:
+            dice.state.assign(rng.integers(2**31, size=2))
+    return train(model, X, y, random_state=random_state, **options)
 
 
 def is_keras(model: object) -> bool:
