@@ -36,7 +36,7 @@ def fold_batch_norm(model: Any) -> Any:
     >>> from inferkit.models import mobilenet
     >>> model = mobilenet(random_state=0)
     >>> len(model.layers), len(fold_batch_norm(model).layers)
-    (48, 33)
+    (49, 34)
     """
     keras = import_keras()
     functional = uncompiled(model)
