@@ -83,7 +83,7 @@ def signs(n: int) -> Task:
 def forbids_or_obliges(n: int) -> Task:
     """Draw signs of 96×96 points of two kinds, red and blue: like the benchmark's, a question with two answers."""
     sets = []
-    for some, seed in ((n, 11), (1900, 12)):
+    for some, seed in ((n, 11), (3600, 12)):
         pictures, kind = make_signs(some, seed)
         pictures, kind = pictures[kind >= 4], kind[kind >= 4]  # five that forbid, three that oblige
         sets += [(pictures.repeat(3, axis=1).repeat(3, axis=2) / 255).astype(np.float32), (kind >= 9).astype(int)]
