@@ -75,8 +75,8 @@ def anomaly_autoencoder() -> Any:
 
 
 def signs(n: int) -> Task:
-    """Draw street signs: training rows and classes, 1,200 unseen rows and classes."""
-    (X, y), (unseen, truth) = make_signs(n, 11), make_signs(1200, 12)
+    """Draw street signs: training rows and classes, 3,600 unseen rows and classes."""
+    (X, y), (unseen, truth) = make_signs(n, 11), make_signs(3600, 12)
     return (X / 255).astype(np.float32), y, (unseen / 255).astype(np.float32), truth
 
 
