@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from inferkit import optimize
 from inferkit.models import LiteRTModel, export_litert, import_keras, train
 from tests import published
-from tests.machine import mirror_path
+from tests.machine import mirror_path, not_checked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -56,7 +56,7 @@ def test_int8_stays_within_a_point_of_float(name):
     if name == "ds_cnn":
         mirror = mirror_path()
         if mirror is None:
-            pytest.skip("the spoken digits are not here: set INFERKIT_MIRROR to a folder that has fsdd")
+            not_checked("the spoken digits. Set INFERKIT_MIRROR to a folder that has fsdd")
         X, y, unseen, truth = published.spoken_digits(mirror / "fsdd")
         model = learn(published.ds_cnn(), X, y, epochs=5)
     else:

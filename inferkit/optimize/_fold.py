@@ -59,18 +59,26 @@ def fold_batch_norm(model: Any) -> Any:
     return folded
 
 
-def _pairs(model: Any) -> dict[str, Any]:
-    """Return, by the name of each layer that can take one, the batch norm that is its only reader."""
-    readers: dict[str, list[Any]] = {}
+def readers_of(model: Any) -> dict[str, list[Any]]:
+    """Return for each layer, by its name, those that read it."""
+    readers: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
     for layer in model.layers:
         for node in layer._inbound_nodes:
             for source in node.input_tensors:
-                readers.setdefault(source._keras_history.operation.name, []).append(layer)
+                maker = source._keras_history.operation.name
+                if maker in readers:
+                    readers[maker].append(layer)
+    return readers
+
+
+def _pairs(model: Any) -> dict[str, Any]:
+    """Return, by the name of each layer that can take one, the batch norm that is its only reader."""
+    readers = readers_of(model)
     linear = [
         one for one in model.layers
         if type(one).__name__ in _FOLDS and one.activation.__name__ == "linear" and len(one._inbound_nodes) == 1
     ]  # fmt: skip
-    found = {one.name: readers.get(one.name, []) for one in linear}
+    found = {one.name: readers[one.name] for one in linear}
     return {
         name: one[0] for name, one in found.items() if len(one) == 1 and type(one[0]).__name__ == "BatchNormalization"
     }

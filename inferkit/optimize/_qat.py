@@ -10,7 +10,7 @@ from .._base import InputError
 from ..models import export_litert, import_keras, import_tensorflow
 from ..models._training import CROSS_ENTROPY
 from ._calibration import checked_rows
-from ._fold import fold_batch_norm
+from ._fold import fold_batch_norm, readers_of
 from ._optimized import OptimizedModel, optimized
 from ._qat_layers import fake_quantized, weighted_kinds
 from ._source import fit, inputs_of, open_keras
@@ -132,7 +132,7 @@ def with_fake_quantization(model: Any) -> Any:
         Functional. Layers keep their names and weights; ranges are layers of their own.
     """
     keras, kinds = import_keras(), weighted_kinds()
-    asked = _consumers(model)
+    asked = readers_of(model)
     ranged: dict[int, Any] = {}
 
     def clone(layer: Any) -> Any:
@@ -174,18 +174,6 @@ def _needs_range(layer: Any, readers: list[Any]) -> bool:
         return False
     fused = len(readers) == 1 and type(readers[0]).__name__ in ("ReLU", "Activation")
     return not (fused and _activation(layer) in (None, "linear") and _activation(readers[0]) not in _FIXED_ACTIVATIONS)
-
-
-def _consumers(model: Any) -> dict[str, list[Any]]:
-    """Return for each layer those that read it."""
-    readers: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
-    for layer in model.layers:
-        for node in layer._inbound_nodes:
-            for source in node.input_tensors:
-                maker = source._keras_history.operation.name
-                if maker in readers:
-                    readers[maker].append(layer)
-    return readers
 
 
 def _activation(layer: Any) -> str | None:
