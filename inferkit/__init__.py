@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what an editor sees
     from . import optimize as optimize
     from . import plots as plots
     from . import predictor as predictor
+    from . import roofline as roofline
     from . import serving as serving
     from . import uncertainty as uncertainty
     from . import widgets as widgets
@@ -35,7 +36,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "batch", "bayes", "benchmark", "course", "datasets", "devices", "models", "optimize", "plots", "predictor",
-    "serving", "uncertainty", "widgets",
+    "roofline", "serving", "uncertainty", "widgets",
 )  # fmt: skip
 _NAMES = {
     "InputError": "_base",

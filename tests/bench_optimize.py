@@ -7,7 +7,7 @@ otherwise is said to be not measured, and why.
 
 Each runtime gets the best form that we know: the ONNX files are written here, layer by layer, without the detours of a
 converter; OpenVINO has a shape that is fixed, its tensors bound, and float32 where its default is bfloat16; TensorFlow
-has oneDNN, which is its default and not this library's. OpenVINO lives in ``build/bench``, with the other competitors.
+has oneDNN, which is its default and not this library's.
 """
 
 import argparse

@@ -25,7 +25,9 @@ ELSEWHERE = (
     "tests/test_cli_bench.py", "tests/test_cli_serve.py", "tests/test_serving_fuzz.py", "tests/test_serving_limits.py",
     "tests/test_serving_loadtest.py", "tests/test_serving_traffic.py", "tests/test_optimize_quantize.py",
     "tests/test_optimize_qat.py", "tests/test_optimize_prune.py", "tests/test_optimize_filters.py",
-    "tests/test_optimize_cluster.py", "tests/test_optimize_distill.py",
+    "tests/test_optimize_cluster.py", "tests/test_optimize_distill.py", "tests/test_optimize_cascade.py",
+    "tests/test_optimize_early_exit.py", "tests/test_models_runtimes.py", "tests/test_roofline_accelerator.py",
+    "tests/test_make_sign_variants.py",
 )  # fmt: skip
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not alone", "--durations=5"]
 

@@ -51,6 +51,7 @@ entries = st.builds(
     p50_ms=small_floats,
     throughput=small_floats,
     size_bytes=st.integers(0, 2**40) | st.none(),
+    joules=small_floats,
     batch_size=st.sampled_from([1, 64]),
     threads=st.sampled_from([None, 1]),
     stamp=st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=2),
@@ -121,6 +122,7 @@ def test_an_interval_may_miss_its_value_by_rounding_alone():
         ({"accuracy": 0.5, "accuracy_high": 97.0}, "accuracy_high"),
         ({"accuracy": float("nan")}, "finite"),
         ({"p50_ms": -1.0}, "≥ 0"),
+        ({"joules": -1e-9}, "joules.*≥ 0"),
         ({"p50_ms": float("inf")}, "finite"),
         ({"p50_ms": 10**400}, "finite"),
         ({"p50_ms": "fast"}, "number"),
@@ -155,6 +157,12 @@ def test_fields_that_are_unknown_or_missing_are_refused():
         Entry.from_dict({"name": "cnn"})
     with pytest.raises(InputError, match="dict"):
         Entry.from_dict(["cnn"])
+
+
+def test_an_entry_from_before_joules_were_counted_is_read():
+    old = SMALL.to_dict()
+    del old["joules"]
+    assert Entry.from_dict(old) == SMALL
 
 
 def test_entries_can_be_kept_in_a_set():
@@ -704,6 +712,25 @@ def test_machines_do_not_beat_each_other():
     assert names(Ledger([SMALL, slower]).pareto()) == ["small", "small there"]
 
 
+with_intervals = st.tuples(
+    st.integers(1, 5), st.integers(0, 5), st.integers(0, 1), st.sampled_from(["aa11", "bb22", "cc33"])
+)
+
+
+@given(st.lists(with_intervals, max_size=10))
+def test_the_front_of_several_machines_is_the_front_of_each(drawn):
+    """No entry of one machine drives out another's, whatever the values and the intervals."""
+    rows = [
+        entry(
+            str(i), machine_id=machine, p50_ms=time, p50_low=time - wide / 2, p50_high=time + wide / 2, accuracy=a / 5
+        )
+        for i, (time, a, wide, machine) in enumerate(drawn)
+    ]
+    of_each = [Ledger([one for one in rows if one.machine_id == machine]) for machine in ("aa11", "bb22", "cc33")]
+    merged = of_each[0].merge(*of_each[1:])
+    assert sorted(names(merged.pareto())) == sorted(name for one in of_each for name in names(one.pareto()))
+
+
 def test_what_was_not_measured_is_not_on_the_front():
     assert names(Ledger([SMALL, entry("untested", p50_ms=0.001)]).pareto()) == ["small"]
     with pytest.raises(InputError, match=r"p50_ms.*got 'speed'"):
@@ -750,6 +777,19 @@ def test_an_open_end_is_shown_as_open():
 def test_slow_models_are_shown_in_milliseconds_and_large_ones_in_megabytes():
     head, row = html_rows(Ledger([entry(p50_ms=12.3, size_bytes=2_500_000)]))
     assert (row[head.index("p50, ms")], row[head.index("size, MB")]) == ("12.3", "2.50")
+
+
+@pytest.mark.parametrize(
+    ("least", "unit", "shown"),
+    [(2.5e-7, "µJ/row", "0.250"), (4e-3, "mJ/row", "4.00"), (0.9, "mJ/row", "900"), (3, "J/row", "3.00")],
+)
+def test_energy_is_shown_in_a_unit_that_suits_and_only_where_it_was_counted(least, unit, shown):
+    head, row, other = html_rows(Ledger([entry(joules=least), SMALL]))
+    assert (row[head.index(f"energy, {unit}")], other[head.index(f"energy, {unit}")]) == (shown, "–")
+    assert not any(header.startswith("energy") for header in html_rows(Ledger([SMALL, LARGE]))[0])
+    head, row = html_rows(Ledger([replace(FULL, joules=least)]))
+    assert row[head.index("calls")] == "500"
+    assert head[head.index("calls") + 1] == "throughput, rows/s"
 
 
 def test_two_machines_of_one_name_are_told_apart_by_a_short_id():
@@ -881,6 +921,28 @@ def test_a_beaten_entry_is_hollow():
     axes = Ledger([SMALL, SILLY]).plot().axes[0]
     faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() == "o"]
     assert faces[1] == "white" != faces[0]
+
+
+def test_an_entry_that_overlaps_the_front_is_filled_though_the_line_passes_it_by():
+    near = replace(SILLY, name="near", accuracy_low=0.85, accuracy_high=0.981)
+    figure = Ledger([LARGE, near]).plot()
+    faces = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert "white" not in faces
+    (front,) = [line for line in parts(figure_data(figure)["axes"][0], "line") if len(line["x"]) > 1]
+    assert len(front["x"]) == 3  # it turns at one entry alone
+
+
+def test_energy_can_be_an_axis_and_less_is_better():
+    thrifty, thirsty = replace(SMALL, joules=2e-5), replace(LARGE, joules=9e-4)
+    beaten = entry("beaten", accuracy=0.9, joules=3e-5)
+    ledger = Ledger([thrifty, thirsty, beaten])
+    assert names(ledger.pareto("joules")) == ["small", "large"]
+    axes = drawn(ledger, "joules")
+    assert axes["xlabel"] == "energy, µJ/row (log, less is better)"
+    dots = [(line["x"], line["y"]) for line in parts(axes, "line") if len(line["x"]) == 1]
+    assert dots[0] == (pytest.approx([20.0]), [95.0])
+    with pytest.raises(InputError, match="none of its 1 entries has both"):
+        Ledger([SMALL]).plot("joules")
 
 
 def test_two_machines_have_their_own_colours_names_and_fronts():

@@ -19,6 +19,7 @@ import inferkit
 from inferkit import datasets, models
 from inferkit._base import bundled
 from inferkit.cli import _data, _doctor, _output, main
+from inferkit.devices import EnergyCounter
 from inferkit.predictor import ArraySpec, Column, OutputSpec, Predictor, Signature, TableSpec, digit_reader
 
 ROOT = Path(__file__).parent.parent
@@ -466,6 +467,14 @@ def test_it_reads_well(cli, quick):
     assert f"numpy {np.__version__}" in out
     for extra in _doctor.PURPOSES:
         assert extra == "gpu" or re.search(rf"^  {extra} ", out, re.M)
+
+
+def test_it_says_in_one_line_whether_energy_is_counted(cli, quick, monkeypatch):
+    told = json.loads(cli("doctor", "--json", "-")[1])["energy_counter"]
+    assert told["available"] == (told["reason"] is None)
+    for counter in (EnergyCounter("", "nothing here counts"), EnergyCounter("RAPL, package-0", ranges_uj=(1,))):
+        monkeypatch.setattr(_doctor, "energy_counter", lambda counter=counter: counter)
+        assert re.search(rf"^  energy +{re.escape(repr(counter))}$", cli("doctor")[1], re.M)
 
 
 def test_it_writes_a_file_and_tells_people_too(cli, quick, tmp_path):

@@ -16,6 +16,9 @@ from inferkit.predictor import churn_scorer, fraud_scorer
 NAMES = ["digits-mlp", "digits-cnn", "digits-cnn-int8", "digits-mobilenet", "signs-cnn"]
 NAMES += [f"signs-small-{k}" for k in range(1, 6)]
 NAMES += ["churn-mlp", "fraud-mlp"]
+NAMES += ["signs-mobilenet-25", "signs-mobilenet-50", "signs-mobilenet-100", "signs-student", "signs-student-alone"]
+NAMES += ["signs-cnn-half", "signs-cnn-float16", "signs-cnn-dynamic", "signs-cnn-int8", "signs-cnn-int16x8"]
+NAMES += ["signs-mobilenet-100-int8", "signs-exit-stem", "signs-exit-rest"]
 PAIRS = [(record.name, fmt) for record in list_reference() for fmt in record.formats]
 KERAS_NAMES = [name for name, fmt in PAIRS if fmt == "keras"]
 
@@ -41,7 +44,8 @@ def test_the_registry_names_the_models_and_their_files():
     assert [record.name for record in list_reference()] == NAMES
     registry = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
     files = [part for entry in registry.values() for part in (entry, entry.get("keras")) if part]
-    assert len(files) == 21  # seven of digits, two and six of signs, their pictures, clinics, two tables, their models
+    # seven of digits, two, six and thirteen of signs, their pictures, clinics, two tables, their models
+    assert len(files) == 34
     for part in files:
         content = bundled(part["file"]).read_bytes()
         assert (len(content), sha256(content)) == (part["bytes"], part["sha256"])
@@ -74,7 +78,10 @@ def test_records_are_frozen():
         list_reference()[0].accuracy = 1.0
 
 
-@pytest.mark.parametrize("record", list_reference(), ids=lambda r: r.name)
+WHOLE = [record for record in list_reference() if "exit" not in record.name]  # of the parts: test_make_sign_variants
+
+
+@pytest.mark.parametrize("record", WHOLE, ids=lambda r: r.name)
 def test_the_registered_accuracy_is_what_the_file_reaches(record):
     X, y = unseen(record.name)
     model = load_reference(record.name)
@@ -88,7 +95,9 @@ def test_the_models_are_small_and_good():
     records = {record.name: record for record in list_reference()}
     assert records["digits-cnn"].accuracy >= 0.975
     assert records["digits-cnn"].n_parameters <= 60_000
-    assert max(record.size_bytes for record in records.values()) <= 250_000
+    large = {"signs-mobilenet-100", "signs-exit-rest"}  # on purpose: what the small ones are compared with
+    assert max(record.size_bytes for name, record in records.items() if name not in large) <= 250_000
+    assert sum(record.size_bytes for record in records.values()) <= 3_000_000
     assert records["digits-cnn-int8"].size_bytes < records["digits-cnn"].size_bytes / 2
     assert records["digits-cnn-int8"].accuracy >= records["digits-cnn"].accuracy - 0.01
 

@@ -9,6 +9,7 @@ None 662
 """
 
 from ._compare import Comparison, Ratio, compare, wilson_interval
+from ._energy import EnergyResult, measure_energy, price_per_million
 from ._entry import Entry
 from ._in_child import ChildError, ChildResult, run_in_child
 from ._latency import LatencyResult, measure_latency
@@ -20,7 +21,7 @@ from ._scenarios import SCENARIOS, ScenarioResult, run_scenario
 from ._store import LedgerError
 from ._throughput import ThroughputResult, measure_throughput
 from ._timing import CallError, ClockError
-from ._words import time_words
+from ._words import energy_words, time_words
 
 __all__ = [
     "OUTCOMES",
@@ -30,6 +31,7 @@ __all__ = [
     "ChildResult",
     "ClockError",
     "Comparison",
+    "EnergyResult",
     "Entry",
     "LatencyResult",
     "Ledger",
@@ -42,11 +44,14 @@ __all__ = [
     "ScenarioResult",
     "ThroughputResult",
     "compare",
+    "energy_words",
+    "measure_energy",
     "measure_latency",
     "measure_memory",
     "measure_throughput",
     "percentile",
     "percentile_interval",
+    "price_per_million",
     "run_in_child",
     "run_scenario",
     "samples_needed",

@@ -12,6 +12,7 @@ from .._base import InputError, ProgressLine, generator, wilson
 from ..devices import busy_watch, stamp
 from ..models import LiteRTModel
 from ..predictor import Predictor
+from ._energy import EnergyResult, measure_energy
 from ._entry import Entry
 from ._latency import LatencyResult, as_interval, warm_up
 from ._ledger import Ledger
@@ -70,10 +71,19 @@ class Comparison(Ledger):
         Every sample of every model.
     rounds : dict of str to numpy.ndarray of float64
         The median time of each round in milliseconds; the i-th of one model belongs to the i-th of another.
+    energies : dict of str to EnergyResult
+        What was counted of each model's energy, or why nothing was; empty if it was not asked for.
     """
 
-    def __init__(self, entries: Sequence[Entry], latencies: Mapping[str, LatencyResult], rounds: Mapping[str, Any]):
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        latencies: Mapping[str, LatencyResult],
+        rounds: Mapping[str, Any],
+        energies: Mapping[str, EnergyResult] | None = None,
+    ):
         super().__init__(entries)
+        self.energies = dict(energies or {})
         self.latencies = dict(latencies)
         self.rounds: dict[str, npt.NDArray[np.float64]] = dict(rounds)
 
@@ -127,6 +137,7 @@ def compare(
     max_seconds: float = 60.0,
     metric: Callable[[Any, Any], Any] | None = None,
     memory: bool = False,
+    energy: bool = False,
     ledger: Ledger | None = None,
     warmup: int = 20,
     random_state: int | np.random.Generator | None = 0,
@@ -161,6 +172,9 @@ def compare(
         the share of right answers, with its interval (Wilson 1927, 95 %).
     memory : bool, default=False
         Also measure peak memory, in two processes for each model. Only for models that can be saved.
+    energy : bool, default=False
+        Also count joules a row, after the timing, as `measure_energy` does by default: some four seconds a model. Where
+        this machine has no counter there are none; ``.energies`` of what comes back says why.
     ledger : Ledger, optional
         Where the rows are added as well, such as ``Ledger.open()``.
     warmup : int, default=20
@@ -208,11 +222,12 @@ def compare(
         turns = [len(part) for part in np.array_split(np.arange(n), rounds)]
         stopped = _take_turns(work, turns, rng, clock, limit_ns, line)
     latencies = {v.name: _result(v, batch_size, overhead, n, stopped, watch.words) for v in work}
-    entries = [_entry(v, latencies[v.name], X, truth, metric, memory=memory) for v in work]
+    counted = {v.name: _energy(v, X, batch_size, progress=progress) for v in work} if energy else {}
+    entries = [_entry(v, latencies[v.name], X, truth, metric, counted.get(v.name), memory=memory) for v in work]
     if ledger is not None:
         ledger.add(*entries)
     medians = {v.name: np.array([np.median(turn) for turn in v.times]) / 1e6 for v in work}
-    return Comparison(entries, latencies, medians)
+    return Comparison(entries, latencies, medians, counted)
 
 
 def _named(variants: Any) -> dict[str, Any]:
@@ -275,8 +290,13 @@ def _result(
     return LatencyResult(variant.name, times, warm, batch_size, overhead, wanted, stopped, busy, stamp())
 
 
+def _energy(variant: _Variant, X: Any, batch_size: int, *, progress: bool) -> EnergyResult:
+    return measure_energy(variant.predictor, X, batch_size=batch_size, name=variant.name, progress=progress)
+
+
 def _entry(
-    variant: _Variant, latency: LatencyResult, X: Any, truth: Any, metric: Any, *, memory: bool
+    variant: _Variant, latency: LatencyResult, X: Any, truth: Any, metric: Any, energy: EnergyResult | None, *,
+    memory: bool,
 ) -> Entry:  # fmt: skip
     """Return the row of a ledger for one model."""
     p50, low, high = as_interval(latency, 50)
@@ -287,6 +307,7 @@ def _entry(
         **_accuracy(variant, X, truth, metric),
         p50_ms=p50, p50_low=low, p50_high=high, p90_ms=latency.p90_ms, p99_ms=latency.p99_ms, n=latency.n,
         throughput=latency.rows_per_s, batch_size=latency.batch_size, peak_mb=peak,
+        joules=None if energy is None else energy.joules_per_row,
         model_sha256=_plain(model, "sha256", str), size_bytes=_plain(model, "size_bytes", int),
         threads=_plain(model, "num_threads", int),
         machine=latency.stamp["machine"], machine_id=latency.stamp["machine_id"], stamp=latency.stamp,

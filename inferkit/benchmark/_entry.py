@@ -55,6 +55,8 @@ class Entry:
         Bytes of the model's file.
     peak_mb : float, optional
         Peak memory in megabytes (10⁶ bytes).
+    joules : float, optional
+        Joules a row: what the processor's packages used while it answered, all programs together.
     batch_size : int, default=1
         Rows in a call.
     threads : int, optional
@@ -93,6 +95,7 @@ class Entry:
     throughput: float | None = None
     size_bytes: int | None = None
     peak_mb: float | None = None
+    joules: float | None = None
     batch_size: int = 1
     threads: int | None = None
     measured_at: str = field(default_factory=_now)
@@ -233,7 +236,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("name", "machine", "machine_id"), _text),
     "model_sha256": _hash,
     **dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "p50_ms", "p50_low", "p50_high"), _number),
-    **dict.fromkeys(("p90_ms", "p99_ms", "throughput", "peak_mb"), _number),
+    **dict.fromkeys(("p90_ms", "p99_ms", "throughput", "peak_mb", "joules"), _number),
     **dict.fromkeys(("n_test", "n", "size_bytes", "batch_size", "threads"), _whole),
     "measured_at": _instant,
     "stamp": _plain,

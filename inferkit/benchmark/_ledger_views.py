@@ -11,6 +11,8 @@ from ._entry import Entry
 
 EMPTY = "The ledger is empty. This measures models and adds them: compare({...}, X, y, ledger=Ledger.open())"
 _NONE = "–"
+_ENERGY = ((1e-3, ("µJ/row", 1e6)), (1.0, ("mJ/row", 1e3)))
+_WHERE_MEASURED = {"joules"}  # few machines have a counter: no column of dashes on all others
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def quantities(entries: Iterable[Entry]) -> dict[str, Quantity]:
     rows = list(entries)
     unit, times = ("µs", 1e3) if _least(rows, "p50_ms", "p90_ms", "p99_ms") < 1 else ("ms", 1.0)
     size, part = ("kB", 1e-3) if _least(rows, "size_bytes") < 1e6 else ("MB", 1e-6)
+    energy, joules = next((unit for least, unit in _ENERGY if _least(rows, "joules") < least), ("J/row", 1.0))
     listed = (
         Quantity("accuracy", "accuracy", "%", 100, ("accuracy_low", "accuracy_high"), more_is_better=True),
         Quantity("p50_ms", "p50", unit, times, ("p50_low", "p50_high")),
@@ -56,6 +59,7 @@ def quantities(entries: Iterable[Entry]) -> dict[str, Quantity]:
         Quantity("throughput", "throughput", "rows/s", more_is_better=True),
         Quantity("size_bytes", "size", size, part),
         Quantity("peak_mb", "peak memory", "MB"),
+        Quantity("joules", "energy", energy, joules),
     )
     return {one.field: one for one in listed}
 
@@ -139,8 +143,12 @@ def _columns(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[str, list[
     columns = [("model", names(entries))]
     if len(by_id) > 1:
         columns.append(("machine", [by_id[entry.machine_id] for entry in entries]))
-    columns += [(f"{one.label}, {one.unit}", [_cell(one, entry) for entry in entries]) for one in known.values()]
-    columns.insert(-3, ("calls", [_NONE if entry.n is None else f"{entry.n:,}" for entry in entries]))
+    for one in known.values():
+        cells = [_cell(one, entry) for entry in entries]
+        if one.field == "throughput":
+            columns.append(("calls", [_NONE if entry.n is None else f"{entry.n:,}" for entry in entries]))
+        if one.field not in _WHERE_MEASURED or set(cells) != {_NONE}:
+            columns.append((f"{one.label}, {one.unit}", cells))
     shared = [next(iter(by_id.values()))] if len(by_id) == 1 else []
     varied: tuple[tuple[str, Callable[[Entry], str]], ...] = (
         ("batch size", lambda entry: f"{entry.batch_size:,}"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import __version__
 from .._base import InputError
-from ..devices import Machine, describe, stamp
+from ..devices import EnergyCounter, Machine, describe, energy_counter, stamp
 from ._data import registered_files, verify
 from ._output import columns, deliver, results_only
 
@@ -27,10 +27,11 @@ PURPOSES = {
     "bayes": "Bayesian models: PyMC and ArviZ",
     "conformal": "sets and intervals with a guarantee: MAPIE",
     "onnx": "ONNX files, on ONNX Runtime",
+    "runtimes": "a Keras model on other runtimes: ONNX Runtime, OpenVINO",
     "quantize": "quantizing a LiteRT file without TensorFlow: ai-edge-quantizer",
     "skops": "saving predictors made of scikit-learn estimators",
     "pandas": "tables as data frames",
-    "bench": "other people's servers and runtimes, to compare with",
+    "bench": "other people's servers, to compare with",
     "serve": "answering over HTTP",
     "scale": "a table on several processes or machines, on Dask",
     "parquet": "tables in Parquet files",
@@ -95,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
             "extras": {name: _extra_plain(name, packages) for name, packages in groups.items()},
             "checks": [asdict(check) for check in checks],
             "machine": describe().to_dict(),
+            "energy_counter": _energy_plain(energy_counter()),
             "stamp": stamp(),
         }
         table = _table(groups, checks, describe(), works=works)
@@ -107,9 +109,14 @@ def _extra_plain(name: str, packages: list[Package]) -> dict[str, Any]:
     return {"for": PURPOSES[name], "packages": [asdict(one) for one in packages], "mend": mend}
 
 
+def _energy_plain(counter: EnergyCounter) -> dict[str, Any]:
+    return {"available": counter.available, "source": counter.source, "reason": counter.reason}
+
+
 def _table(groups: dict[str, list[Package]], checks: list[Check], machine: Machine, *, works: bool) -> str:
     parts = [f"inferkit {__version__}, Python {platform.python_version()} at {sys.executable}"]
-    parts.append("machine\n" + columns([(a, b) for a, b in machine.rows() if a != "packages"], "  "))
+    facts = [(a, b) for a, b in machine.rows() if a != "packages"]
+    parts.append("machine\n" + columns([*facts, ("energy", repr(energy_counter()))], "  "))
     rows = [(name, PURPOSES[name], _state(packages)) for name, packages in groups.items()]
     parts.append("installed\n" + columns(rows, "  "))
     tried = [("ok" if c.is_fine else "FAILED" if c.is_core else "no", c.name, c.words) for c in checks]

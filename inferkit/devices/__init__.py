@@ -1,4 +1,4 @@
-"""What this machine is, what of it this process may use, and whether others use it meanwhile.
+"""What this machine is, what of it this process may use, whether others use it meanwhile, and what counts its energy.
 
 >>> from inferkit import devices
 >>> machine = devices.describe()
@@ -11,7 +11,8 @@ Nothing here loads a framework, needs an extra or raises where a fact can't be h
 """
 
 from ._busy import OtherLoad, busy_watch
+from ._energy import EnergyCounter, energy_counter
 from ._gpus import Gpu
 from ._machine import Machine, describe, stamp
 
-__all__ = ["Gpu", "Machine", "OtherLoad", "busy_watch", "describe", "stamp"]
+__all__ = ["EnergyCounter", "Gpu", "Machine", "OtherLoad", "busy_watch", "describe", "energy_counter", "stamp"]

@@ -27,12 +27,19 @@ if TYPE_CHECKING:  # what an editor sees
     from ._reference import ReferenceModel as ReferenceModel
     from ._reference import list_reference as list_reference
     from ._reference import load_reference as load_reference
+    from ._runtimes import RUNTIMES as RUNTIMES
+    from ._runtimes import CompiledModel as CompiledModel
+    from ._runtimes import MissingRuntimeError as MissingRuntimeError
+    from ._runtimes import compile_for as compile_for
     from ._training import TrainingResult as TrainingResult
     from ._training import train as train
 
 _NAMES = {
+    "RUNTIMES": "_runtimes",
+    "CompiledModel": "_runtimes",
     "ConversionError": "_export",
     "LiteRTModel": "_litert",
+    "MissingRuntimeError": "_runtimes",
     "TensorInfo": "_litert",
     "export_litert": "_export",
     "import_keras": "_keras",
@@ -41,6 +48,7 @@ _NAMES = {
     "ReferenceModel": "_reference",
     "TrainingResult": "_training",
     "cnn": "_networks",
+    "compile_for": "_runtimes",
     "list_reference": "_reference",
     "load_reference": "_reference",
     "mlp": "_networks",

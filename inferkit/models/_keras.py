@@ -20,6 +20,8 @@ _REFUSED = {"Lambda", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer"
 def import_keras() -> Any:
     """Return Keras on TensorFlow, or say which extra brings them.
 
+    Where the environment variable ``KERAS_BACKEND`` is ``jax`` Keras runs on JAX, and TensorFlow is not needed.
+
     Returns
     -------
     module
@@ -30,7 +32,8 @@ def import_keras() -> Any:
     MissingExtraError
         If either is not installed.
     """
-    import_tensorflow()
+    if os.environ.get("KERAS_BACKEND") != "jax":
+        import_tensorflow()
     return require("keras", extra="cpu")
 
 

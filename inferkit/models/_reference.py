@@ -77,6 +77,19 @@ def list_reference() -> list[ReferenceModel]:
     signs-small-5 litert
     churn-mlp litert
     fraud-mlp litert
+    signs-mobilenet-25 litert
+    signs-mobilenet-50 litert
+    signs-mobilenet-100 litert
+    signs-student litert
+    signs-student-alone litert
+    signs-cnn-half litert
+    signs-cnn-float16 litert
+    signs-cnn-dynamic litert
+    signs-cnn-int8 litert
+    signs-cnn-int16x8 litert
+    signs-mobilenet-100-int8 litert
+    signs-exit-stem litert
+    signs-exit-rest litert
     """
     return [_record(name, entry) for name, entry in _registry().items()]
 
@@ -99,8 +112,9 @@ def load_reference(name: str, format: Literal["litert", "keras"] = "litert", *, 
     -------
     LiteRTModel or keras.Model
         Takes float32 and gives probabilities. The digit models take ink scaled to 0..1, from (n, 8, 8) to (n, 10), the
-        sign models light scaled to 0..1, from (n, 32, 32, 3) to (n, 12). The models over tables take 19 numbers to
-        (n, 2); `inferkit.predictor.churn_scorer` and `fraud_scorer` make these from a table.
+        sign models light scaled to 0..1, from (n, 32, 32, 3) to (n, 12). Of these, ``signs-exit-stem`` and
+        ``signs-exit-rest`` are the parts of an `inferkit.optimize.EarlyExit`. The models over tables take 19 numbers
+        to (n, 2); `inferkit.predictor.churn_scorer` and `fraud_scorer` make these from a table.
 
     Raises
     ------

@@ -13,8 +13,14 @@ if TYPE_CHECKING:  # what an editor sees
     from ._affine import fake_quantize as fake_quantize
     from ._affine import quantize_affine as quantize_affine
     from ._calibration import CalibrationWarning as CalibrationWarning
+    from ._cascade import Cascade as Cascade
+    from ._cascade import cascade as cascade
     from ._cluster import cluster_weights as cluster_weights
     from ._distill import distill as distill
+    from ._early_exit import EarlyExit as EarlyExit
+    from ._early_exit import early_exit as early_exit
+    from ._escalation import EscalationCurve as EscalationCurve
+    from ._escalation import escalation_curve as escalation_curve
     from ._filters import prune_filters as prune_filters
     from ._integer import integer_layer as integer_layer
     from ._layers import Layer as Layer
@@ -33,16 +39,22 @@ if TYPE_CHECKING:  # what an editor sees
 _NAMES = {
     "AccuracyLossError": "_quantize",
     "CalibrationWarning": "_calibration",
+    "Cascade": "_cascade",
+    "EarlyExit": "_early_exit",
+    "EscalationCurve": "_escalation",
     "Layer": "_layers",
     "LayerReport": "_report",
     "OptimizedModel": "_optimized",
     "Report": "_report",
     "Tensor": "_layers",
     "affine_parameters": "_affine",
+    "cascade": "_cascade",
     "cluster_weights": "_cluster",
     "cubic_sparsity": "_prune",
     "dequantize": "_affine",
     "distill": "_distill",
+    "early_exit": "_early_exit",
+    "escalation_curve": "_escalation",
     "fake_quantize": "_affine",
     "integer_layer": "_integer",
     "prune": "_prune",

@@ -127,6 +127,8 @@ class Layer:
         What else the file says of it: stride, padding, activation.
     macs : int
         Multiply-accumulate operations for one row, counted from the shapes.
+    reads : tuple of int
+        Numbers of all tensors that it reads, constants included, as the file has them.
     """
 
     op: str
@@ -136,6 +138,7 @@ class Layer:
     bias: Tensor | None = field(repr=False)
     options: dict[str, Any] = field(repr=False)
     macs: int
+    reads: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -303,7 +306,8 @@ def _layer(op: str, raw: Any, tensors: list[Tensor], widened: dict[int, int]) ->
     output = tensors[raw.outputs[0]]
     options = dict(vars(raw.builtinOptions)) if raw.builtinOptions is not None else {}
     rest = tuple(one for one in read if one.data is None)
-    return Layer(op, rest, output, weights, bias, options, _macs(op, read, output))
+    reads = () if raw.inputs is None else tuple(int(i) for i in raw.inputs if i >= 0)
+    return Layer(op, rest, output, weights, bias, options, _macs(op, read, output), reads)
 
 
 def _macs(op: str, read: list[Tensor], output: Tensor) -> int:
