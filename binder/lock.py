@@ -76,6 +76,7 @@ def main() -> None:
     compile_lock("dev", *project, "--extra", "dev")
     compile_lock("course", *project, "--extra", "course", "-c", str(HERE / "lock-dev.txt"))
     compile_lock("gpu", *project, "--extra", "gpu", "--extra", "notebooks")
+    compile_names("jax", "jax", "numpyro", "keras", "platformdirs")  # an accelerator's run without TensorFlow
     compile_names("uv", "uv")
     compile_names("repo2docker", "jupyter-repo2docker")  # for the tests: it says what Binder will do
     course = (HERE / "lock-course.txt").read_text()

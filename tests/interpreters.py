@@ -1,6 +1,9 @@
 """Other Pythons of this machine, and environments made from them."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,3 +34,26 @@ def missing() -> str | None:
     if newest_python():
         return None
     return "Python 3.13 (the other fork of the lock): put a python3.13 that runs on the path, or pyenv install 3.13"
+
+
+def jax_python() -> str | None:
+    """Return a Python that has JAX, NumPyro and Keras, and no TensorFlow; None where there is none.
+
+    That is the one that INFERKIT_JAX_PYTHON names, else one in ``build/jax``, which is made from its lock where all is
+    required.
+    """
+    if named := os.environ.get("INFERKIT_JAX_PYTHON"):
+        return named
+    folder = ROOT / "build" / "jax"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        if not os.environ.get("INFERKIT_REQUIRE_ALL"):
+            return None
+        uv = Path(sys.executable).with_name("uv")
+        lock = ["--require-hashes", "-r", ROOT / "binder" / "lock-jax.txt"]
+        subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True)
+        made = subprocess.run([uv, "pip", "install", "-q", "--python", python, *lock])
+        if made.returncode:
+            shutil.rmtree(folder)
+            made.check_returncode()
+    return str(python)
