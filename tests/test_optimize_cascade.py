@@ -195,6 +195,7 @@ def test_preparation_that_all_share_is_done_once_and_the_rest_by_each():
         (([double, half], [double]), ["double", "half"]),
         (([double], [half]), ["double", "half"]),
         (([double, half], [half, double]), ["double", "half", "half", "double"]),
+        (([double, half], [Scale(1), half]), ["double", "half", "half"]),
         (([Scale(2)], [Scale(2)]), []),
     ):
         quick = cascade([reader(one) for one in steps], 1)
@@ -204,6 +205,7 @@ def test_preparation_that_all_share_is_done_once_and_the_rest_by_each():
             assert made == expected
     assert cascade([reader([Scale(2)]), reader([Scale(2.0)])], 1).preprocess == (Scale(2),)
     assert cascade([reader([Scale(2)]), reader([Scale(3)])], 1).preprocess == ()
+    assert cascade([reader([double, half]), reader([Scale(1), half])], 1).preprocess == ()  # alike at the end alone
 
 
 def test_models_under_wider_contracts_check_for_themselves():

@@ -86,14 +86,34 @@ def test_between_them_each_row_gets_the_exit_where_that_is_sure(made, threshold)
     np.testing.assert_array_equal(model(X_TEST), expected)
     assert model.counts == (sure.sum(), (~sure).sum())
     assert model.escalated == (~sure).mean()
+    model.reset()
     np.testing.assert_array_equal([model(row[None])[0] for row in X_TEST[:50]], expected[:50])
+    assert model.counts == (sure[:50].sum(), (~sure[:50]).sum())
     many = np.concatenate([X_TEST] * 3)  # more than the stem gets at once
     np.testing.assert_array_equal(model(many), np.concatenate([expected] * 3))
 
 
+def test_an_answer_as_sure_as_the_threshold_counts(made):
+    p = made.stem(X_TEST[:5])["probabilities"]
+    for i, surest in enumerate(p.max(axis=1).astype(float)):
+        for limit, counts in ((surest, (1, 0)), (np.nextafter(surest, 2), (0, 1))):
+            one, several = made.with_threshold(limit), made.with_threshold(limit)
+            one(X_TEST[i : i + 1])
+            several(X_TEST[[i, i]])
+            assert (one.counts, several.counts) == (counts, tuple(2 * n for n in counts))
+
+
 def test_only_rows_that_go_on_reach_the_rest(made, monkeypatch):
     model, asked = made.with_threshold(0.9), []
-    monkeypatch.setattr(model, "_rest", lambda features: asked.append(features) or made.rest(features))
+
+    class Rest:
+        def __call__(self, features):
+            asked.append(features)
+            return made.rest(features)
+
+        call_one = __call__
+
+    monkeypatch.setattr(model, "_rest", Rest())
     p = made.stem(X_TEST)
     left = p["probabilities"].max(axis=1) < 0.9
     for n in (1, 2, 200):
@@ -117,6 +137,7 @@ def test_the_exit_has_learned_and_the_network_is_as_it_was(network, whole, made)
     np.testing.assert_allclose(answers["last"], whole(X_TEST), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_mean_and_spread_are_folded_into_the_exit(network, monkeypatch, hidden):
     seen = {}
@@ -479,6 +500,6 @@ def test_the_rest_of_a_network_with_other_classes_is_refused(made):
 
 
 def test_rows_that_do_not_fit_the_network_are_refused(made):
-    for rows in (X_TEST[:, :4], X_TEST[:0], X_TEST.astype(str)):
+    for rows in (X_TEST[:, :4], X_TEST[:1, :4], X_TEST[:0], X_TEST.astype(str), 5.0):
         with pytest.raises(InputError, match="expected"):
             made(rows)

@@ -5,9 +5,23 @@ from typing import Any
 from .._base import InputError
 from ..models import import_keras
 from ..models._keras import uncompiled
+from ._distill import _ends_in_softmax
 
 _LEFT = 2  # kernels behind an exit: one alone is the classifier, which the exit would copy
 _AXES = 2, 5  # of what an exit can read: (n, channels) up to (n, three of space, channels)
+
+
+def checked_classifier(model: Any) -> Any:
+    """Return a classifier with one input, or raise."""
+    if len(model.inputs) != 1:
+        names = ", ".join(one.name for one in model.inputs)
+        raise InputError(f"model: expected a network with one input, {model.name!r} has {len(model.inputs)} ({names})")
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2 or not _ends_in_softmax(model):
+        raise InputError(
+            f"model: expected a classifier with one output (n, classes) that ends in a softmax, such as cnn() or "
+            f"mobilenet(), got {model.name!r} with outputs {[tuple(one.shape) for one in model.outputs]}"
+        )
+    return model
 
 
 def output_of(whole: Any, at: str) -> Any:
