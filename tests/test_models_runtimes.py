@@ -310,3 +310,9 @@ def test_a_ledger_learns_the_threads_and_the_bytes(rows):
     found = compare({"a": compile_for(LiteRTModel(file.content), "litert")}, rows, n=20, rounds=2)["a"]
     assert (found.threads, found.size_bytes) == (1, file.size_bytes)
     assert "LiteRT" in repr(compile_for(file, "litert"))
+
+
+def test_a_model_that_was_loaded_and_never_called_is_ready_at_once(rows):
+    fresh = load_reference("digits-mlp", "keras")
+    expected = load_reference("digits-mlp")(rows[:3])
+    np.testing.assert_allclose(ready(fresh, "onnxruntime")(rows[:3]), expected, atol=FLOAT_TOLERANCE)

@@ -283,7 +283,7 @@ def _onnx(model: Any, runtime: str, shape: tuple[int, ...], num_threads: int) ->
     providers = [_TENSORRT, "CUDAExecutionProvider"] if runtime == "tensorrt" else ["CPUExecutionProvider"]
     if runtime == "tensorrt":
         _check_tensorrt(ort.get_available_providers())
-    content = _written_onnx(model)
+    content = _written_onnx(model, shape)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = num_threads, 1, 3
     session = ort.InferenceSession(content, options, providers=providers)
@@ -302,10 +302,11 @@ def _check_tensorrt(providers: list[str]) -> None:
         )
 
 
-def _written_onnx(model: Any) -> bytes:
+def _written_onnx(model: Any, shape: tuple[int, ...]) -> bytes:
     """Return the ONNX file that Keras writes, for any number of rows."""
     import_keras()
     require("onnx", extra="runtimes")
+    model(np.zeros((1, *shape), dtype=np.float32))  # Keras writes no model that was loaded and never called
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # tf2onnx speaks to NumPy as it was before version 2
         require("tf2onnx", extra="runtimes")
