@@ -1,5 +1,6 @@
 """One network on every runtime: each answers as Keras does, and what is not here says so in one line."""
 
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -316,3 +317,28 @@ def test_a_model_that_was_loaded_and_never_called_is_ready_at_once(rows):
     fresh = load_reference("digits-mlp", "keras")
     expected = load_reference("digits-mlp")(rows[:3])
     np.testing.assert_allclose(ready(fresh, "onnxruntime")(rows[:3]), expected, atol=FLOAT_TOLERANCE)
+
+
+INTERRUPTED = """
+import faulthandler, gc, os, signal
+faulthandler.enable()
+import numpy as np
+from inferkit.models import compile_for, load_reference
+for _ in range(2):
+    ready = compile_for(load_reference("digits-cnn"), "openvino")
+    for n in (1, 7, 64):
+        ready(np.zeros((n, 8, 8), np.float32))
+del ready
+gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stacks for signals are laid so on Linux")
+def test_an_interrupt_is_heard_when_openvino_has_come_and_gone(networks):
+    ready(networks["digits-cnn"], "openvino")
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ def _openvino(file: LiteRTModel, num_threads: int) -> CompiledModel:
 
 
 def _openvino_compiled(ov: Any, content: bytes, shape: tuple[int, ...], settings: dict[str, Any]) -> Any:
-    core = ov.Core()
+    core = _openvino_core(ov)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")  # it reads this format from a file alone
         path.write_bytes(content)
@@ -273,6 +274,16 @@ def _openvino_compiled(ov: Any, content: bytes, shape: tuple[int, ...], settings
             return core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise ConversionError(f"OpenVINO refused the file: {_reason(error)}") from error
+
+
+@cache
+def _openvino_core(ov: Any) -> Any:
+    """Return one core for as long as the process lives.
+
+    OpenVINO lays a stack for signals of its own, and its last core takes that away again. Where Python's faulthandler
+    had laid one before, as in Jupyter, the next Ctrl-C would then find none, and end the process without a word.
+    """
+    return ov.Core()
 
 
 # -- runtimes that read an ONNX file -------------------------------------------------------------------
