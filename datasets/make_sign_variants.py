@@ -4,7 +4,7 @@ Run it from the repository's root::
 
     python -m datasets.make_sign_variants
 
-It takes some half an hour on one core. On the same machine with the same versions it gives the same bytes every time.
+It takes some forty minutes on one core. On the same machine with the same versions it gives the same bytes every time.
 What is trained is kept in ``build/variants`` and used again after an interrupt; ``--fresh`` trains all of it anew.
 
 Three MobileNets of one recipe at three widths; a small network taught by the largest of them, and the same one without

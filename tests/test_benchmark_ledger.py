@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferkit import InputError, MissingExtraError
+from inferkit import InputError, MissingExtraError, benchmark
 from inferkit.benchmark import Entry, Ledger
 from inferkit.benchmark._ledger_views import digits
 from inferkit.benchmark._store import VERSION, FileStore, LedgerError, MemoryStore
@@ -1007,3 +1007,18 @@ def test_nothing_to_draw_is_said():
         Ledger([entry(p50_ms=1.0)]).plot()
     with pytest.raises(InputError, match="expected a field with numbers"):
         Ledger([SMALL]).plot(y="name")
+
+
+def test_inputs_go_on_from_round_to_round():
+    """Of 40 rows in 8 rounds of 5 each is timed once; those that settle a model come just before and do not count."""
+    asked = []
+
+    def answer(batch):
+        asked.append(int(batch[0, 0]))
+        return batch
+
+    rows = np.arange(40).reshape(40, 1)
+    benchmark.compare({"a": answer}, rows, n=40, rounds=8, warmup=0, progress=False)
+    turns = np.array(asked[-8 * 8 :]).reshape(8, 8)
+    assert turns[:, 3:].ravel().tolist() == list(range(40))
+    assert turns[:, :3].ravel().tolist() == [(5 * k - 3 + i) % 40 for k in range(8) for i in range(3)]

@@ -89,6 +89,10 @@ class Pretended(Backend):
         self.clock, self.spoil, self.raises, self.first, self.calls = clock or Ticks(), spoil, raises, first, 0
         self.elsewhere = False
 
+    @classmethod
+    def devices(cls):
+        return [Device("gpu", "Pretended 1")]
+
     @property
     def versions(self):
         return {"pretended": "1"}

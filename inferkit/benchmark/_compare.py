@@ -273,10 +273,12 @@ def _take_turns(
 
 
 def _turn(variant: _Variant, size: int, clock: Clock) -> list[int]:
-    """Call a model a few times uncounted, then `size` times; return those times."""
+    """Call a model a few times uncounted, then `size` times; return those times. Inputs go on where they stopped."""
     times: list[int] = []
+    start = (sum(map(len, variant.times)) - _SETTLE) % len(variant.inputs)
+    inputs = variant.inputs[start:] + variant.inputs[:start]
     try:
-        sample(variant.call, variant.inputs, size + _SETTLE, clock=clock, samples=times, deadline=float("inf"))
+        sample(variant.call, inputs, size + _SETTLE, clock=clock, samples=times, deadline=float("inf"))
     except CallError as error:
         raise CallError(f"{variant.name}: {error}") from error.__cause__
     return times[_SETTLE:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Device:
     handle: Any = None
 
 
-class Backend:
+class Backend(ABC):
     """What a run asks of a backend. Every call returns when its work is done, not when it has been handed over.
 
     Parameters
@@ -59,30 +60,30 @@ class Backend:
         self.device = device
 
     @classmethod
+    @abstractmethod
     def devices(cls) -> list[Device]:
         """Return the devices that this backend sees."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def versions(self) -> dict[str, str]:
         """Return the versions of what takes part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, rows: NDArray[np.float32]) -> Any:
         """Copy rows to the device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ready(self, model: Any) -> Callable[[Any], Any]:
         """Put a model's weights on the device; return a function of rows that are there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fetch(self, answers: Any) -> Any:
         """Copy answers back, as a NumPy array of any type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def holds(self, answers: Any) -> bool:
         """Tell whether answers lie on the device."""
-        raise NotImplementedError
 
     @contextmanager
     def precision(self, name: str) -> Iterator[None]:

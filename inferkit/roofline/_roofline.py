@@ -22,7 +22,7 @@ from ..optimize import Layer
 from ..optimize._layers import short_name
 from ._files import litert_matmul
 from ._peaks import Peaks, measure_peaks
-from ._units import as_litert, take_apart
+from ._units import as_litert, take_apart, whole_call
 from ._work import operations, stored_bytes
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def roofline(
         peaks = measure_peaks(threads=threads, progress=progress)
     _check_peaks(peaks, threads)
     units = take_apart(given, rows, threads)
-    calls = [*(unit.invoke for unit in units), _whole(given, rows, threads), _nothing()]
+    calls = [*(unit.invoke for unit in units), whole_call(given, rows, threads), _nothing()]
     with garbage_collection(collect=False), ProgressLine(progress, after_s=2) as line:
         medians = _take_turns(calls, n, min(rounds, n), generator(random_state), max_seconds, clock, line)
     *alone, whole, nothing = (_median_us(one) for one in medians)
@@ -335,21 +335,9 @@ def _check_peaks(peaks: Any, threads: int) -> None:
         )
 
 
-def _whole(model: LiteRTModel, rows: tuple[NDArray[Any], ...], threads: int) -> Callable[[], Any]:
-    """Return a call of the whole model by the runtime alone."""
-    copy = LiteRTModel(model.content, num_threads=threads, order=model.order, signature=model.signature)
-    copy(*rows)
-    (lane,) = copy._free
-    invoke: Callable[[], Any] = lane.invoke
-    return invoke
-
-
 def _nothing() -> Callable[[], Any]:
     """Return a call of a model that multiplies one number by one."""
-    model = litert_matmul(1, 1, 1)
-    model(np.ones((1, 1), dtype=np.float32))
-    invoke: Callable[[], Any] = model._interpreter.invoke
-    return invoke
+    return whole_call(litert_matmul(1, 1, 1), (np.ones((1, 1), dtype=np.float32),), 1)
 
 
 def _take_turns(

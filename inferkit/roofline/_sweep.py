@@ -17,7 +17,7 @@ from ..benchmark._timing import garbage_collection, whole_number
 from ..benchmark._words import time_words
 from ..devices import describe
 from ..models import LiteRTModel
-from ._units import as_litert
+from ._units import as_litert, whole_call
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -162,8 +162,7 @@ def thread_sweep(
     threads : sequence of int, default (1, 2, 4)
         Rising. More than there are cores may be asked for: they are measured, and marked.
     rounds : int, default 20
-        Each gives every number a turn, in random order; the quickest call of a turn's few does not count more than
-        the others: the median does.
+        Each gives every number a turn, in random order; of a turn's calls the median counts.
     max_seconds : float, default 10
         No round is begun after so long; one is made in any case.
     random_state : int, numpy.random.Generator or None, default 0
@@ -235,16 +234,7 @@ def _calls(model: Any, X: Any, numbers: tuple[int, ...]) -> dict[int, Callable[[
     given = as_litert(model)
     if X is None:
         raise InputError("X: expected the rows of one call, got none; thread_sweep(model, X)")
-    return {n: _invoke(given, X, n) for n in numbers}
-
-
-def _invoke(model: LiteRTModel, X: Any, num_threads: int) -> Callable[[], Any]:
-    """Return a call of the runtime alone, its rows set."""
-    copy = LiteRTModel(model.content, num_threads=num_threads, signature=model.signature, order=model.order)
-    copy(*(X if isinstance(X, tuple) else (X,)))
-    (lane,) = copy._free
-    invoke: Callable[[], Any] = lane.invoke
-    return invoke
+    return {n: whole_call(given, X if isinstance(X, tuple) else (X,), n) for n in numbers}
 
 
 def _calls_in_a_turn(call: Callable[[], Any], clock: Clock) -> int:

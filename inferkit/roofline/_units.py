@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from ..models import LiteRTModel
 from ..models._litert import _quiet_stderr as quiet_stderr
 from ..optimize import Layer
 from ..optimize._layers import ModelFile, read_file
+from ..optimize._signal import _open as open_plain  # keeps what every layer gives
 from ._files import cut
 
 Array = NDArray[Any]
@@ -111,18 +111,9 @@ def _check(model: LiteRTModel, file: ModelFile) -> None:
 
 def _values(model: LiteRTModel, rows: tuple[Array, ...]) -> dict[int, Array]:
     """Run the whole model once and return what each tensor held."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    with quiet_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that keeping every tensor takes memory
-        interpreter = Interpreter(
-            model_content=model.content,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        places = [index for _, index in model._in]
-        _fill(interpreter, dict(zip(places, rows, strict=True)))
-        interpreter.invoke()
+    interpreter, places = open_plain(model.content), [index for _, index in model._in]
+    _fill(interpreter, dict(zip(places, rows, strict=True)))
+    interpreter.invoke()
     held = {}
     for detail in interpreter.get_tensor_details():
         try:
@@ -162,6 +153,15 @@ def _unit(model: LiteRTModel, layer: Layer, group: list[int], values: dict[int, 
         interpreter.invoke,
         lambda: {whole: interpreter.get_tensor(end) for whole, end in zip(outputs, ends, strict=True)},
     )
+
+
+def whole_call(model: LiteRTModel, rows: tuple[Any, ...], num_threads: int) -> Callable[[], Any]:
+    """Return a call of a whole model by the runtime alone, on so many threads; its rows are set, and stay."""
+    copy = LiteRTModel(model.content, num_threads=num_threads, order=model.order, signature=model.signature)
+    copy(*rows)
+    (lane,) = copy._free
+    invoke: Callable[[], Any] = lane.invoke
+    return invoke
 
 
 def as_litert(model: Any) -> LiteRTModel:
