@@ -31,15 +31,15 @@ STAGES: dict[str, list[list[str]]] = {
         [PYTHON, "-m", "mypy"],
         [str(Path(PYTHON).with_name("lint-imports")), "--no-logo"],
     ],
-    "unit": [[*PYTEST, "-m", "not slow and not alone", *UNIT, "inferkit", "notebooks", "datasets"]],
-    "slow": [[*PYTEST, "-m", "slow and not alone", *UNIT]],
+    "unit": [[*PYTEST, "-m", "not rotated and not quiet", *UNIT, "inferkit", "notebooks", "datasets"]],
+    "slow": [[*PYTEST, "-m", "rotated and not quiet", *UNIT]],
     "lessons": [[PYTHON, "-m", "tests.python313", "lessons"]],
     "binder": [[PYTHON, "-m", "tests.replay"]],
     "python313": [[PYTHON, "-m", "tests.python313", "library"]],
     "browser": [[*PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"]],
     "browser-odd": [[*PYTEST, "-s", *LIVE[::2]]],
     "browser-even": [[*PYTEST, "-s", *LIVE[1::2]]],
-    "alone": [[*PYTEST, "-m", "alone", *UNIT]],
+    "alone": [[*PYTEST, "-m", "quiet", *UNIT]],
 }
 # The stages of a group run two at a time, in this order: whichever place is free takes the next. Groups run in turn.
 GROUPS = [

@@ -29,7 +29,7 @@ ELSEWHERE = (
     "tests/test_optimize_early_exit.py", "tests/test_models_runtimes.py", "tests/test_roofline_accelerator.py",
     "tests/test_make_sign_variants.py",
 )  # fmt: skip
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not alone", "--durations=5"]
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not rotated and not quiet", "--durations=5"]
 
 
 def command(part: str, python: str) -> list[str]:

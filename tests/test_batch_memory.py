@@ -64,7 +64,7 @@ def write(n, folder, kind):  # its text runs in the child
             writer.write_table(pa.table({f"x{i}": rng.normal(size=size) for i in range(10)}, schema=schema))
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_a_stream_takes_the_same_memory_for_any_number_of_rows(tmp_path):
     """From 10,000 rows, which is less than a part, to a million; a list of the same rows is the control."""
     peaks = {n: run_in_child(stream, n, str(tmp_path), False).peak_mb for n in (10_000, 100_000, 1_000_000)}
@@ -75,7 +75,7 @@ def test_a_stream_takes_the_same_memory_for_any_number_of_rows(tmp_path):
     assert held - peaks[1_000_000] > 100
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
 def test_files_take_the_same_memory_for_any_number_of_rows(tmp_path, kind):
     """From one row group to three: a million rows are 80 MB, and a file that is read whole, or mapped, would show."""

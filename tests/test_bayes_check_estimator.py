@@ -27,18 +27,18 @@ def failures(estimator):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_regressor_with_laplace():
     assert failures(BayesianRegressor(**LAPLACE)) == set()
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("kind", [BayesianClassifier, HierarchicalRegressor])
 def test_others_with_laplace(kind):
     assert failures(kind(**LAPLACE)) == set()
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_with_nuts():
     """Once: how the draws are found is behind one call, which is the same for all three."""
     assert failures(BayesianRegressor(**NUTS)) == set()

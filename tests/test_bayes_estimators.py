@@ -82,7 +82,7 @@ def ridge(X, y, prior, noise):
 
 
 @pytest.mark.parametrize(
-    "how", [LAPLACE | {"draws": 4000}, pytest.param(NUTS, marks=pytest.mark.slow)], ids=["laplace", "nuts"]
+    "how", [LAPLACE | {"draws": 4000}, pytest.param(NUTS, marks=pytest.mark.rotated)], ids=["laplace", "nuts"]
 )
 def test_regressor_with_known_noise_is_the_closed_form(how):
     X, y = line_data()
@@ -520,7 +520,7 @@ def test_a_scaling_is_what_it_says():
 # -- sampling ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("method", ["nuts", "advi"])
 @pytest.mark.filterwarnings("ignore::inferkit.bayes.InferenceWarning")
 def test_other_methods_agree_with_laplace(two_classes, method):
@@ -531,7 +531,7 @@ def test_other_methods_agree_with_laplace(two_classes, method):
     assert other.diagnosis_.method == method
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_chains_that_are_too_short_warn_where_fit_is_called(two_classes):
     X, y, _ = two_classes
     with pytest.warns(InferenceWarning, match="effective sample size") as told:

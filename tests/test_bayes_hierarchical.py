@@ -94,7 +94,7 @@ def shrunk_means(group, y, sd, noise, prior):
     return to_means @ parts, np.sqrt(np.diag(to_means @ covariance @ to_means.T)), parts[0], np.sqrt(covariance[0, 0])
 
 
-@pytest.mark.parametrize("how", [LAPLACE, pytest.param(NUTS, marks=pytest.mark.slow)], ids=["laplace", "nuts"])
+@pytest.mark.parametrize("how", [LAPLACE, pytest.param(NUTS, marks=pytest.mark.rotated)], ids=["laplace", "nuts"])
 def test_known_spreads_shrink_as_the_closed_form_says(how):
     """Only intercepts vary: X has no other column than the group."""
     X, y = clinics()
@@ -133,7 +133,7 @@ def test_answers_are_those_of_pymc(likelihood):
     assert (np.abs(inside.mean(axis=0) - 0.9) < 5 * 0.3 / np.sqrt(len(drawn))).all()
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.filterwarnings("ignore:nuts:inferkit.bayes.InferenceWarning")  # few draws will do for a count
 def test_nuts_covers_the_truth_of_many_clinics():
     """Of 60 true intercepts some 54 lie in their 90 % intervals; fewer than 42 come by chance once in 280,000 times.

@@ -100,7 +100,7 @@ def test_laplace_is_exact_where_the_posterior_is_normal(the_weights):
     assert attributes(idata)["ratio_efficiency"] > 0.999
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_full_rank_advi_knows_the_correlation_and_mean_field_takes_the_conditional_spread(the_weights):
     """The mean-field optimum of a normal posterior has the true mean, and 1 / precision[i, i] for its variances."""
     precision = weights_precision(the_weights)

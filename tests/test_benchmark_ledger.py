@@ -329,7 +329,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_ledger_whole(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="NOT CHECKED: this system has no SIGKILL")
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_kills_at_any_instant_lose_nothing_that_was_added(tmp_path):
     path = tmp_path / "l.sqlite"
     code = """

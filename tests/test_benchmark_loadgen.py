@@ -64,8 +64,8 @@ def found(request):
     return theirs, ours, slower, watch.words
 
 
-@pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.rotated
+@pytest.mark.quiet
 def test_loadgen_finds_the_same(found):
     theirs, ours, _, busy = found
     print({key: round(ratio, 4) for key, ratio in ratios(ours, theirs).items()})
@@ -76,8 +76,8 @@ def test_loadgen_finds_the_same(found):
     assert wrong == {}
 
 
-@pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.rotated
+@pytest.mark.quiet
 def test_a_service_that_is_a_fifth_slower_is_told_from_it(found):
     theirs, _, slower, _ = found
     assert disagreements(slower, theirs)

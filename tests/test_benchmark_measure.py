@@ -345,7 +345,7 @@ def test_a_models_memory_is_told_from_its_runtime(tmp_path: Path) -> None:
     assert "MB at the peak" in repr(found)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_memory_that_an_answer_needs_is_seen() -> None:
     from sklearn.kernel_approximation import RBFSampler
     from sklearn.linear_model import LogisticRegression

@@ -65,7 +65,7 @@ def covered(repetitions, n, q, *, width=1.0, seed=0):
     return hits / repetitions
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize(("q", "n"), [(50, 50), (90, 150), (99, 1000)])
 def test_stated_intervals_hold_the_truth_as_often_as_they_say(q, n):
     """95 % at least. A correct interval fails here once in 10,000 seeds: the limit is that of the binomial."""
@@ -74,7 +74,7 @@ def test_stated_intervals_hold_the_truth_as_often_as_they_say(q, n):
     assert covered(repetitions, n, q) >= least
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_intervals_that_are_too_narrow_are_caught():
     """The positive control: two thirds of the width hold the truth in some 80 % of the repetitions."""
     repetitions = 1000
@@ -82,7 +82,7 @@ def test_intervals_that_are_too_narrow_are_caught():
     assert covered(repetitions, 150, 90, width=0.66) < least
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_coverage_of_the_intervals_is_exact():
     """By the order statistics of uniform samples, whose distribution is known: between 95 % and what ranks allow."""
     rng, repetitions = np.random.default_rng(1), 20_000
@@ -169,7 +169,7 @@ def arrivals(seed, n, qps):
     return np.cumsum(rng.exponential(1e9 / qps, size=n))
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_mean_wait_is_pollaczeks_and_khinchines(time):
     """Poisson arrivals and constant service at half load: the mean wait is half a service time.
 
@@ -183,7 +183,7 @@ def test_the_mean_wait_is_pollaczeks_and_khinchines(time):
     assert waits.mean() == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_queries_come_as_a_poisson_process(time):
     """Gaps are exponential with the rate asked for (Kolmogorov and Smirnov, false alarm 1 in 10,000)."""
     starts = []

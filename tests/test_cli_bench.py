@@ -712,7 +712,7 @@ def ratio_to_bare_loop(path, *, slower_by=0.0, rounds=15, calls=20):
     return statistics.median(ratios)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize(
     "name", ["face_detection_front", "mobilenet_v1_0.25_224_1_default_1", "mobilenet_v1_0.25_224_quant"]
 )

@@ -115,7 +115,7 @@ def test_wider_samples_give_narrower_intervals(live: Sampler) -> None:
     assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize(("confidence", "kept"), [(0.95, True), (0.8, False)])
 def test_the_band_of_the_median_holds_the_truth_as_often_as_it_says(confidence: float, kept: bool) -> None:
     """Fewer than 925 of 1,000 come less than once in a thousand times at 95 %; at 80 % (the control) nearly always."""

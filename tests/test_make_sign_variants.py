@@ -49,7 +49,7 @@ def answers(name, X):
     return np.concatenate([load_reference(name)(X[i : i + 100]) for i in range(0, len(X), 100)])
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_script_writes_what_it_registers_and_leaves_the_rest(made):
     registry = json.loads((made / "registry.json").read_text(encoding="utf-8"))
     assert registry.pop("another") == {"file": "another.tflite"}

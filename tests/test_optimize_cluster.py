@@ -122,7 +122,7 @@ def sparse(trained):
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_file_compresses_much_better(trained, digits):
     before = [one.copy() for one in trained.get_weights()]
     few = cluster_weights(trained, 16, random_state=0)
@@ -138,7 +138,7 @@ def test_the_file_compresses_much_better(trained, digits):
     assert right[0] > right[1] - 0.15
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_file_holds_few_values_also_behind_batch_norms():
     model = mobilenet(width=0.25, random_state=0)
     for one in model.variables:
@@ -150,7 +150,7 @@ def test_the_file_holds_few_values_also_behind_batch_norms():
     assert max(map(n_values, held)) <= 8
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_training_keeps_shared_values_shared_and_zeros_zero(sparse, digits):
     start = cluster_weights(sparse, 8, random_state=0)
     few = cluster_weights(
@@ -169,7 +169,7 @@ def test_training_keeps_shared_values_shared_and_zeros_zero(sparse, digits):
     assert few.history.val_accuracy[-1] > untrained + 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_a_trained_value_is_the_mean_of_what_training_made_of_its_weights():
     X = rng().normal(size=(16, 6)).astype(np.float32)
     model = keras.Sequential([layers.Input((6,)), layers.Dense(5, use_bias=False)])
@@ -220,7 +220,7 @@ def two_inputs():
     return keras.Model([a, b], layers.Dense(2, activation="softmax")(layers.Concatenate()([layers.Dense(5)(a), b])))
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("build", [residual, recurrent, autoencoder, two_inputs])
 def test_any_network_can_be_clustered_and_trained(build):
     model = build()

@@ -101,7 +101,7 @@ def teacher(digits):
 STEP = {"epochs": 15, "batch_size": 64, "learning_rate": 5e-3, "random_state": 0}
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_a_student_learns_without_classes(teacher, digits):
     student = mlp(hidden=(12,), random_state=1)
     before = [[one.copy() for one in model.get_weights()] for model in (teacher, student)]
@@ -116,7 +116,7 @@ def test_a_student_learns_without_classes(teacher, digits):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_a_teacher_that_shuffles_its_answers_is_believed(teacher, digits):
     shuffle = rng(4).permutation(10)
     assert (shuffle != np.arange(10)).sum() > 5
@@ -130,7 +130,7 @@ def test_a_teacher_that_shuffles_its_answers_is_believed(teacher, digits):
     assert (says == digits[3]).mean() < 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize(("alpha", "follows"), [(0.0, "classes"), (1.0, "teacher")])
 def test_alpha_decides_whom_the_student_follows(alpha, follows):
     X = np.repeat(np.eye(4, dtype=np.float32), 64, axis=0)
@@ -140,7 +140,7 @@ def test_alpha_decides_whom_the_student_follows(alpha, follows):
     np.testing.assert_array_equal(small(X).argmax(axis=1), y if follows == "classes" else (y + 1) % 4)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_doubts_are_learned_as_they_are():
     X = np.repeat(np.eye(3, dtype=np.float32), 64, axis=0)
     doubts = np.array([[0.6, 0.3, 0.1], [0.05, 0.9, 0.05], [1 / 3, 1 / 3, 1 / 3]], dtype=np.float32)
@@ -152,7 +152,7 @@ def test_doubts_are_learned_as_they_are():
 # --- teachers ---
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("kind", ["keras", "litert", "int8", "predictor", "sklearn", "callable"])
 def test_whatever_gives_probabilities_is_a_teacher(kind, teacher, digits):
     X = digits[0][:300]  # more than one batch
@@ -199,7 +199,7 @@ def nested():
     return keras.Model(inputs, inner(inputs))
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("build", [residual, recurrent, two_inputs, nested])
 def test_any_classifier_can_teach_and_learn(build):
     shapes = [tuple(one.shape[1:]) for one in build().inputs]

@@ -137,7 +137,7 @@ def test_the_exit_has_learned_and_the_network_is_as_it_was(network, whole, made)
     np.testing.assert_allclose(answers["last"], whole(X_TEST), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_mean_and_spread_are_folded_into_the_exit(network, monkeypatch, hidden):
     seen = {}
@@ -163,7 +163,7 @@ def test_a_channel_that_never_changes_does_no_harm():
     np.testing.assert_allclose(exit_.with_threshold(0)(np.eye(3, dtype=np.float32)).sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize(("n", "hidden"), [(0, 0), (1, 7), (2, 0)])
 def test_the_work_is_that_of_the_network_and_the_exit(network, whole, n, hidden):
     at, channels = names(network, "Conv2D")[n], (8, 16, 16)[n]
@@ -174,7 +174,7 @@ def test_the_work_is_that_of_the_network_and_the_exit(network, whole, n, hidden)
     assert macs(exit_.stem) == first + head
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_same_seed_gives_the_same_bytes(network):
     at = names(network, "MaxPooling2D")[0]
     one, two, other = (
@@ -257,7 +257,7 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_of_any_kind_are_cut_without_a_change(kind):
     model, rows, at = KINDS[kind]()
@@ -276,7 +276,7 @@ def test_networks_of_any_kind_are_cut_without_a_change(kind):
     np.testing.assert_allclose(given["probabilities"], powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_an_exit_can_be_given_from_a_file_and_to_a_network_that_was_made_smaller(network, made, tmp_path):
     network.save(tmp_path / "network.keras")
     at = names(network, "Conv2D")[2]
@@ -340,7 +340,7 @@ def test_a_copy_answers_alike_and_counts_anew(made):
     assert repr(again) == f"EarlyExit({made.name!r}, {made.size_bytes:,} bytes, threshold=0.9)"
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize("scheme", ["float16", "int8"])
 def test_its_parts_can_be_quantized_and_put_together_again(made, scheme):
     features = made.stem(X)["features"]

@@ -117,7 +117,7 @@ TAIL = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @settings(max_examples=50, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # to shrink takes minutes
 @given(
     st.lists(st.sampled_from(sorted(LAYERS)), max_size=5),
@@ -261,7 +261,7 @@ def accuracy(model, digits):
     return float((model((digits[1] / 16).astype(np.float32)).argmax(axis=1) == digits[3]).mean())
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_training_brings_the_accuracy_back(trained, halved, digits):
     untrained = prune_filters(trained[0], share=0.5)
     assert accuracy(halved, digits) > 0.75
@@ -270,14 +270,14 @@ def test_training_brings_the_accuracy_back(trained, halved, digits):
     assert len(halved.history.val_accuracy) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_model_given_stays_as_it_is(trained, halved):
     model, before = trained
     for one, was in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, was)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_what_comes_out_goes_on(halved, digits, tmp_path):
     assert isinstance(halved, OptimizedModel)
     again = prune_filters(halved, share=0.5)
@@ -290,7 +290,7 @@ def test_what_comes_out_goes_on(halved, digits, tmp_path):
     assert accuracy(small, digits) > 0.7
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_an_autoencoder_of_dense_layers_is_trained_on_its_own_loss():
     X = pictures(64, (12,))
     model = keras.Sequential([layers.Input((12,)), layers.Dense(8, activation="relu"), layers.Dense(12)])

@@ -11,7 +11,7 @@ from inferkit.models import LiteRTModel, export_litert, import_keras, train
 from tests import published
 from tests.machine import mirror_path, not_checked
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.rotated, pytest.mark.timeout(900)]
 
 # parameters, without batch norms' averages, as the paper and its reference files have them
 MACS = {"resnet8": 12_500_000, "ds_cnn": 2_660_000, "mobilenet_v1": 7_490_000, "anomaly_autoencoder": 264_192}

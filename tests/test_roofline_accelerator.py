@@ -697,7 +697,7 @@ run.to_json(sys.argv[1])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_same_runs_on_jax_without_tensorflow(tmp_path):
     python = jax_python() or not_checked(
         "Keras on JAX: set INFERKIT_JAX_PYTHON to a Python with jax, numpyro and keras"

@@ -282,7 +282,7 @@ def ask_with_and_without_slow_clients(rounds: int, **server: Any) -> tuple[list[
     return quiet, attacked
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_slow_clients_by_the_hundred_leave_a_good_one_its_p99() -> None:
     """Four times as many as there are places drip heads and bodies, say nothing, and take in no answers.
 
@@ -371,7 +371,7 @@ def overload(
         return result, probe.recovered_after_s(end), memory
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_ten_times_overload_for_half_a_minute_is_survived() -> None:
     """What it can do it does; the rest hears so at once; memory stays; and when it is over, it is over.
 

@@ -151,7 +151,7 @@ def mean_of_waits(share: float, times: Callable[[Any, int], Any], seed: int, n: 
     return float(np.mean(queries.answered_ns / 1e9 - services[: len(due)]))
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 @pytest.mark.parametrize(
     ("variation", "times"),
     [(0, lambda rng, n: np.ones(n)), (1, lambda rng, n: rng.exponential(1.0, n))],
@@ -179,7 +179,7 @@ def test_instants_are_drawn_before_and_repeat(process: str) -> None:
     assert due.max() < 3.0
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_poisson_is_poisson() -> None:
     """Gaps are exponential (Kolmogorov, false alarm 1 in 10,000) and counts vary as their mean; spaced ones do not."""
     from scipy import stats
@@ -1103,7 +1103,7 @@ def test_what_no_address_can_be_asked_is_refused() -> None:
 # -- in real time --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_a_real_queue_has_the_times_of_its_formula() -> None:
     """One server of 10 ms, at half load for 8 s: the mean wait is Pollaczek's and Khinchine's, and so is its spread.
 

@@ -389,7 +389,7 @@ def test_while_it_runs_garbage_collection_passes_over_what_was_loaded() -> None:
     assert gc.get_freeze_count() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_leaving_a_kernel_ends_its_server() -> None:
     from jupyter_client.manager import KernelManager
 

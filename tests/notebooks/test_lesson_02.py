@@ -134,7 +134,7 @@ def test_the_contract_stops_each_fault_of_the_input(guarded, fault):
     assert all(s.startswith("stopped") for s in said)
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_contract_keeps_its_false_alarm_rate():
     """Stated: 1 in 1,000. Of 400 fresh batches 0.4 in the mean; more than 4 come by chance in 1 run of 16,000.
 

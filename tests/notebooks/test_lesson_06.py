@@ -181,7 +181,7 @@ def test_a_wider_prior_leaves_more_doubt(pictures):
     assert fit(0.3, steps=300)[1].mean() < fit(1.0, steps=300)[1].mean() < fit(3.0, steps=300)[1].mean()
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_pymc_finds_the_same_normal(pictures):
     """ADVI with noise of its own: on average a third of a standard deviation away at most; another prior is farther."""
     import warnings

@@ -204,14 +204,14 @@ def converted(start: dict[str, Any]) -> dict[str, Any]:
     return space
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_layer_by_hand_is_the_runtimes_within_a_step(converted, capsys):
     assert np.max(converted["differences"]) <= 1
     outputs = np.array([converted["seen_by_the_runtime"](picture)[1] for picture in converted["X"][:50]])
     assert len(np.unique(outputs)) > 20, "it says something"
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_the_signs_that_ranges_are_learned_from_are_others(converted):
     known = (converted["known"] * 255).round().astype(np.uint8)
     seen = {picture.tobytes() for picture in load_signs().images}
@@ -219,7 +219,7 @@ def test_the_signs_that_ranges_are_learned_from_are_others(converted):
     np.testing.assert_array_equal(known, make_signs(1200, random_state=9)[0])
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_rounding_in_training_is_the_librarys_and_lets_the_gradient_through(converted):
     import tensorflow as tf
 
@@ -233,7 +233,7 @@ def test_rounding_in_training_is_the_librarys_and_lets_the_gradient_through(conv
     np.testing.assert_array_equal(tape.gradient(loss, w), np.full(w.shape, 3, np.float32))
 
 
-@pytest.mark.slow
+@pytest.mark.rotated
 def test_each_fault_has_its_symptom_and_no_other(converted):
     rows = converted["known"][:240].copy()
     rows[99] *= 255
