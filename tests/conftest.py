@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from tests.machine import mirror_path, not_checked
+from tests.trained import digits, quantized_signs, sign_rows, small_cnn, trained_cnn  # noqa: F401 - fixtures for all
 
 # A shell lets its background jobs ignore interrupts; what is tested here must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from inferkit import InputError, MissingExtraError, models
-from inferkit.datasets import split_digits
 from inferkit.models import LiteRTModel, TrainingResult, cnn, mlp, mobilenet, save_keras, save_litert, to_litert, train
 
 # --- building ---
@@ -145,15 +144,14 @@ def test_training_learns_and_tells_how_it_went():
     assert result.val_accuracy[-1] == pytest.approx((np.asarray(model(X)).argmax(axis=1) == y).mean())
 
 
-def _weights_after(seed, epochs=3):
+def _weights_after(digits, seed):
     model = cnn((8, 8), 10, filters=(4, 4), dropout=0.2, random_state=0)
-    X, _, y, _ = split_digits()
-    train(model, X[:200] / 16, y[:200], epochs=epochs, random_state=seed)
+    train(model, digits[0][:200], digits[2][:200], epochs=3, random_state=seed)
     return model.get_weights()
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
-    first, same, other = _weights_after(0), _weights_after(0), _weights_after(1)
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits):
+    first, same, other = (_weights_after(digits, seed) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
     assert not np.array_equal(first[0], other[0])
 
@@ -287,32 +285,24 @@ def test_a_result_draws_its_losses():
 
 
 @pytest.fixture(scope="module")
-def trained():
-    X, _, y, _ = split_digits()
-    model = cnn(filters=(8, 8), random_state=0)
-    train(model, X / 16, y, epochs=4, random_state=0)
-    return model
+def floats(small_cnn):
+    return to_litert(small_cnn)
 
 
-def test_litert_answers_as_keras_does(trained):
-    X = split_digits()[1] / np.float32(16)
-    np.testing.assert_allclose(LiteRTModel(to_litert(trained))(X), np.asarray(trained(X)), atol=1e-5)
+def test_litert_answers_as_keras_does(small_cnn, floats, digits):
+    np.testing.assert_allclose(LiteRTModel(floats)(digits[1]), np.asarray(small_cnn(digits[1])), atol=1e-5)
 
 
-def test_int8_is_smaller_takes_floats_and_nearly_agrees(trained):
-    X_train, X, _, _ = split_digits()
-    floats, int8 = to_litert(trained), to_litert(trained, calibration=X_train[:200] / 16)
+def test_int8_is_smaller_takes_floats_and_nearly_agrees(small_cnn, floats, digits, capfd):
+    X, unseen, _, _ = digits
+    int8 = to_litert(small_cnn, calibration=X[:200])
+    assert capfd.readouterr() == ("", "")
     assert len(int8) < 0.7 * len(floats)
     small = LiteRTModel(int8)
     assert {t.dtype for t in [*small.inputs.values(), *small.outputs.values()]} == {np.dtype(np.float32)}
     inside = [t["dtype"] for t in small._interpreter.get_tensor_details()]
     assert inside.count(np.float32) == 2  # weights and activations alike: the door alone is float
-    assert np.abs(small(X / np.float32(16)) - LiteRTModel(floats)(X / np.float32(16))).max() < 0.2
-
-
-def test_converting_writes_nothing_to_stderr(trained, capfd):
-    to_litert(trained, calibration=split_digits()[0][:20] / 16)
-    assert capfd.readouterr() == ("", "")
+    assert np.abs(small(unseen) - LiteRTModel(floats)(unseen)).max() < 0.2
 
 
 @pytest.mark.parametrize(
@@ -324,16 +314,16 @@ def test_converting_writes_nothing_to_stderr(trained, capfd):
         (np.ones((1, 8, 8)), r"n ≥ 2, got \(1, 8, 8\)"),
     ],
 )
-def test_calibration_rows_that_would_ruin_the_model_are_refused(trained, rows, message):
+def test_calibration_rows_that_would_ruin_the_model_are_refused(rows, message):
     with pytest.raises(InputError, match=message):
-        to_litert(trained, calibration=rows)
+        to_litert(mlp(random_state=0), calibration=rows)
 
 
-def test_saved_files_are_what_was_trained(trained, tmp_path):
-    X = split_digits()[1][:20] / np.float32(16)
-    save_keras(trained, tmp_path / "a.keras")
-    save_litert(trained, tmp_path / "a.tflite")
-    expected = np.asarray(trained(X))
+def test_saved_files_are_what_was_trained(small_cnn, digits, tmp_path):
+    X = digits[1][:20]
+    save_keras(small_cnn, tmp_path / "a.keras")
+    save_litert(small_cnn, tmp_path / "a.tflite")
+    expected = np.asarray(small_cnn(X))
     again = models.load_keras((tmp_path / "a.keras").read_bytes())
     np.testing.assert_allclose(np.asarray(again(X)), expected, atol=1e-6)
     np.testing.assert_allclose(LiteRTModel(tmp_path / "a.tflite")(X), expected, atol=1e-5)
@@ -341,22 +331,23 @@ def test_saved_files_are_what_was_trained(trained, tmp_path):
 
 
 @pytest.mark.parametrize(("save", "name"), [(save_keras, "a.keras"), (save_litert, "a.tflite")])
-def test_a_save_that_fails_leaves_the_old_file(trained, tmp_path, monkeypatch, save, name):
+def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch, save, name):
+    model = mlp(random_state=0)
     (tmp_path / name).write_bytes(b"old")
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    monkeypatch.setattr(type(trained), "save", full)
+    monkeypatch.setattr(type(model), "save", full)
     with pytest.raises(OSError, match="No space left"):
-        save(trained, tmp_path / name)
+        save(model, tmp_path / name)
     assert (tmp_path / name).read_bytes() == b"old"
     assert os.listdir(tmp_path) == [name]
     with pytest.raises(OSError, match="folder does not exist"):
-        save(trained, tmp_path / "nowhere" / name)
+        save(model, tmp_path / "nowhere" / name)
 
 
-def test_a_keras_file_is_named_so(trained, tmp_path):
+def test_a_keras_file_is_named_so(tmp_path):
     with pytest.raises(InputError, match=r"ends in .keras, got .*\.h5"):
-        save_keras(trained, tmp_path / "a.h5")
+        save_keras(mlp(random_state=0), tmp_path / "a.h5")

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from inferkit import InputError, optimize
-from inferkit.datasets import load_signs, split_digits
-from inferkit.models import LiteRTModel, load_reference
+from inferkit.datasets import load_signs
+from inferkit.models import LiteRTModel, export_litert, import_keras, load_reference
+from inferkit.optimize._signal import _open
+from tests import networks
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 BITS = st.integers(2, 16)
@@ -92,29 +94,21 @@ def test_what_cannot_be_done_is_refused(call, match):
         call(optimize)
 
 
-@pytest.fixture(scope="module", params=["signs-cnn", "digits-mobilenet"])
-def pair(request):
-    """Give a float16 and an int8 file of one network, and the network."""
-    keras_model = load_reference(request.param, "keras")
-    rows = load_signs().images[::5] / np.float32(255) if "signs" in request.param else split_digits()[0][:200] / 16
-    rows = rows.astype(np.float32)
-    return optimize.quantize(keras_model, "float16"), optimize.quantize(keras_model, calibration=rows), keras_model
-
-
-def float_weights(keras_model, layers):
-    """Return the float weights of each layer, as the float file of the same network stores them."""
-    from inferkit.models import export_litert
-
-    plain = optimize.read_layers(export_litert(keras_model))
+@pytest.fixture(scope="module", params=networks.in_turn(["signs-cnn", "digits-mobilenet"], "signs-cnn"))
+def pair(request, quantized_signs, digits):
+    """Give an int8 file of a network, unseen rows, and the layers of both its files: float and int8."""
+    if request.param == "signs-cnn":
+        small, rows = quantized_signs["int8"], load_signs().images[:100] / np.float32(255)
+    else:
+        small, rows = optimize.quantize(load_reference(request.param, "keras"), calibration=digits[0][:200]), digits[1]
+    plain, layers = (optimize.read_layers(one) for one in (export_litert(small.keras_model), small))
     assert [one.op for one in plain] == [one.op for one in layers]
-    return plain
+    return small, rows[:100], list(zip(plain, layers, strict=True))
 
 
 def test_weights_are_the_integers_that_the_converter_wrote(pair):
-    _, small, keras_model = pair
-    layers = optimize.read_layers(small)
     looked_at = 0
-    for layer, plain in zip(layers, float_weights(keras_model, layers), strict=True):
+    for plain, layer in pair[2]:
         if layer.weights is None:
             continue
         real, stored = plain.weights.real, layer.weights
@@ -130,9 +124,7 @@ def test_weights_are_the_integers_that_the_converter_wrote(pair):
 
 
 def test_biases_are_int32_on_the_scale_of_the_sums(pair):
-    _, small, keras_model = pair
-    layers = optimize.read_layers(small)
-    for layer, plain in zip(layers, float_weights(keras_model, layers), strict=True):
+    for plain, layer in pair[2]:
         if layer.bias is None:
             continue
         assert layer.bias.dtype == "int32"
@@ -142,17 +134,15 @@ def test_biases_are_int32_on_the_scale_of_the_sums(pair):
 
 
 def test_a_whole_layer_in_integers_is_what_the_runtime_gives(pair):
-    from inferkit.optimize._signal import _open
-
-    _, small, _ = pair
+    small, _, layers = pair
     rng = np.random.default_rng(5)
     interpreter = _open(small.content)
     info = interpreter.get_input_details()[0]
     kinds, worst = set(), 0
-    for _ in range(20):
+    for _ in range(5):
         interpreter.set_tensor(info["index"], rng.random(info["shape"], dtype=np.float32))
         interpreter.invoke()
-        for layer in optimize.read_layers(small):
+        for _, layer in layers:
             if layer.weights is not None:
                 seen = interpreter.get_tensor(layer.inputs[0].index)
                 ours = optimize.integer_layer(layer, seen)
@@ -164,9 +154,6 @@ def test_a_whole_layer_in_integers_is_what_the_runtime_gives(pair):
 
 
 def test_depthwise_layers_with_strides_and_multipliers_too():
-    from inferkit.models import import_keras
-    from inferkit.optimize._signal import _open
-
     layers = import_keras().layers
     inputs = layers.Input((10, 12, 3))  # one more zero behind than before
     x = layers.DepthwiseConv2D(3, (2, 2), "same", depth_multiplier=2, activation="relu6")(inputs)
@@ -190,16 +177,12 @@ def test_depthwise_layers_with_strides_and_multipliers_too():
 
 def test_the_fast_kernels_give_the_same_answers_as_the_plain_ones(pair):
     """So that a layer by hand says something about what is served."""
-    from inferkit.optimize._signal import _open
-
-    _, small, _ = pair
+    small, rows, _ = pair
     fast = LiteRTModel(small.content)
     slow = _open(small.content)
     info = slow.get_input_details()[0]
-    shape = info["shape"][1:]
-    rows = load_signs().images[:100] / np.float32(255) if len(shape) == 3 else split_digits()[1][:100] / np.float32(16)
     same = 0
-    for row in rows.astype(np.float32):
+    for row in rows:
         slow.set_tensor(info["index"], row[None])
         slow.invoke()
         plain = slow.get_tensor(slow.get_output_details()[0]["index"])
@@ -207,8 +190,8 @@ def test_the_fast_kernels_give_the_same_answers_as_the_plain_ones(pair):
     assert same >= 95  # of a hundred; a softmax between two classes makes much of one step
 
 
-def test_an_integer_layer_refuses_what_it_cannot_compute(pair):
-    half, small, _ = pair
+def test_an_integer_layer_refuses_what_it_cannot_compute(quantized_signs):
+    half, small = (quantized_signs[scheme] for scheme in ("float16", "int8"))
     softmax = optimize.read_layers(small)[-1]
     with pytest.raises(InputError, match="expected CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED of an int8 file"):
         optimize.integer_layer(softmax, np.zeros((1, 4), np.int8))

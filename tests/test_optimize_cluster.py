@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from inferkit import InputError
-from inferkit.datasets import split_digits
-from inferkit.models import cnn, export_litert, mlp, mobilenet, train
+from inferkit.models import export_litert, mlp, mobilenet, train
 from inferkit.optimize import OptimizedModel, cluster_weights, prune_filters, read_layers
 from inferkit.optimize._cluster import shared_values
+from tests import networks
 
 layers = keras.layers
 
@@ -100,41 +100,25 @@ def test_a_large_kernel_is_learned_from_a_sample_that_the_seed_draws():
 
 
 @pytest.fixture(scope="module")
-def digits():
-    X_train, X_test, y_train, y_test = split_digits()
-    return (X_train / 16).astype(np.float32), (X_test / 16).astype(np.float32), y_train, y_test
-
-
-@pytest.fixture(scope="module")
-def trained(digits):
-    model = cnn(filters=(8, 16, 16), hidden=(40,), random_state=0)
-    train(model, digits[0], digits[2], epochs=4, batch_size=64, learning_rate=3e-3, random_state=0)
+def sparse(small_cnn):
+    """Return a trained network with half of each kernel zero."""
+    model, weights = keras.models.clone_model(small_cnn), small_cnn.get_weights()
+    model.set_weights([one * (np.abs(one) > np.quantile(np.abs(one), 0.5)) if one.ndim > 1 else one for one in weights])
     return model
 
 
-@pytest.fixture(scope="module")
-def sparse(trained):
-    """Return the same with half of each kernel zero."""
-    model = keras.models.clone_model(trained)
-    model.set_weights(
-        [one * (np.abs(one) > np.quantile(np.abs(one), 0.5)) if one.ndim > 1 else one for one in trained.get_weights()]
-    )
-    return model
-
-
-@pytest.mark.rotated
-def test_the_file_compresses_much_better(trained, digits):
-    before = [one.copy() for one in trained.get_weights()]
-    few = cluster_weights(trained, 16, random_state=0)
-    unshared = export_litert(trained)
+def test_the_file_compresses_much_better(small_cnn, digits):
+    before = [one.copy() for one in small_cnn.get_weights()]
+    few = cluster_weights(small_cnn, 16, random_state=0)
+    unshared = export_litert(small_cnn)
     assert isinstance(few, OptimizedModel)
     assert few.report.method == "clusters-16"
     assert few.history is None
     assert few.report.gzip_bytes < 0.45 * len(gzip.compress(unshared, 9, mtime=0))
     assert few.report.file_bytes == pytest.approx(len(unshared), rel=0.05)
-    for one, was in zip(trained.get_weights(), before, strict=True):
+    for one, was in zip(small_cnn.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, was)
-    right = [(one.argmax(axis=1) == digits[3]).mean() for one in (few(digits[1]), np.asarray(trained(digits[1])))]
+    right = [(one.argmax(axis=1) == digits[3]).mean() for one in (few(digits[1]), np.asarray(small_cnn(digits[1])))]
     assert right[0] > right[1] - 0.15
 
 
@@ -220,8 +204,7 @@ def two_inputs():
     return keras.Model([a, b], layers.Dense(2, activation="softmax")(layers.Concatenate()([layers.Dense(5)(a), b])))
 
 
-@pytest.mark.rotated
-@pytest.mark.parametrize("build", [residual, recurrent, autoencoder, two_inputs])
+@pytest.mark.parametrize("build", networks.in_turn([residual, recurrent, autoencoder, two_inputs], residual))
 def test_any_network_can_be_clustered_and_trained(build):
     model = build()
     for one in model.weights:  # a bias that is all zeros would have few values anyway

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from inferkit import InputError, Predictor
-from inferkit.datasets import split_digits
-from inferkit.models import LiteRTModel, export_litert, mlp, train
+from inferkit.models import LiteRTModel, export_litert, load_reference, mlp
 from inferkit.optimize import OptimizedModel, distill, quantize
 from inferkit.optimize._distill import _ask, distillation_loss, soften
+from tests import networks
 
 layers = keras.layers
 
@@ -86,16 +86,8 @@ def test_an_answer_of_zero_has_a_finite_loss_and_gradient(tensorflow):
 
 
 @pytest.fixture(scope="module")
-def digits():
-    X_train, X_test, y_train, y_test = split_digits()
-    return (X_train / 16).astype(np.float32), (X_test / 16).astype(np.float32), y_train, y_test
-
-
-@pytest.fixture(scope="module")
-def teacher(digits):
-    model = mlp(hidden=(64,), random_state=0)
-    train(model, digits[0], digits[2], epochs=12, batch_size=64, learning_rate=3e-3, random_state=0)
-    return model
+def teacher(tensorflow):
+    return load_reference("digits-mlp", "keras")
 
 
 STEP = {"epochs": 15, "batch_size": 64, "learning_rate": 5e-3, "random_state": 0}
@@ -130,7 +122,6 @@ def test_a_teacher_that_shuffles_its_answers_is_believed(teacher, digits):
     assert (says == digits[3]).mean() < 0.6
 
 
-@pytest.mark.rotated
 @pytest.mark.parametrize(("alpha", "follows"), [(0.0, "classes"), (1.0, "teacher")])
 def test_alpha_decides_whom_the_student_follows(alpha, follows):
     X = np.repeat(np.eye(4, dtype=np.float32), 64, axis=0)
@@ -199,8 +190,7 @@ def nested():
     return keras.Model(inputs, inner(inputs))
 
 
-@pytest.mark.rotated
-@pytest.mark.parametrize("build", [residual, recurrent, two_inputs, nested])
+@pytest.mark.parametrize("build", networks.in_turn([residual, recurrent, two_inputs, nested], two_inputs))
 def test_any_classifier_can_teach_and_learn(build):
     shapes = [tuple(one.shape[1:]) for one in build().inputs]
     X = tuple(rng(i).random((24, *shape), dtype=np.float32) * 9 for i, shape in enumerate(shapes))
