@@ -4,69 +4,51 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datasets import augment, strokes
-from inferkit._base import sha256
+from inferkit._base import bundled, sha256
 from inferkit.datasets import load_digits, picture_from_drawing
 from inferkit.models import LiteRTModel, load_reference
 
 ROOT = Path(__file__).parent.parent
+REGISTRY = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Make tiny models by the committed script, in a process of its own as at home."""
-    folder = tmp_path_factory.mktemp("models")
+@pytest.mark.rotated
+def test_the_script_quietly_writes_what_it_registers_and_what_ships_and_nothing_else(tmp_path):
+    """Hardly trained models by the committed script, in a process of its own as at home."""
     code = (
         "from pathlib import Path; from datasets.make_digit_models import make;"
-        f"make(Path({str(folder)!r}), copies=1, n_synthetic=600, epochs_scale=0.01)"
+        f"make(Path({str(tmp_path)!r}), copies=1, n_synthetic=20, epochs_scale=0.01)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return folder, done
-
-
-def test_the_script_writes_what_it_registers_and_nothing_else(made):
-    folder, _ = made
-    registry = json.loads((folder / "registry.json").read_text(encoding="utf-8"))
+    assert done.stderr == ""
+    registry = json.loads((tmp_path / "registry.json").read_text(encoding="utf-8"))
     parts = [part for entry in registry.values() for part in (entry, entry.get("keras")) if part]
-    assert sorted(os.listdir(folder)) == sorted(["registry.json", *(part["file"] for part in parts)])
+    assert sorted(os.listdir(tmp_path)) == sorted(["registry.json", *(part["file"] for part in parts)])
     for part in parts:
-        assert sha256(folder / part["file"]) == part["sha256"]
+        assert sha256(tmp_path / part["file"]) == part["sha256"]
     for entry in registry.values():
-        out = LiteRTModel(folder / entry["file"])(np.zeros((3, 8, 8), np.float32))
+        out = LiteRTModel(tmp_path / entry["file"])(np.zeros((3, 8, 8), np.float32))
         np.testing.assert_allclose(out.sum(axis=1), 1, atol=0.02)
-
-
-def test_the_script_registers_what_the_package_ships(made):
-    shipped = json.loads((ROOT / "inferkit/bundled/registry.json").read_text(encoding="utf-8"))
-    shipped = {name: entry for name, entry in shipped.items() if name.startswith("digits-")}
-    fresh = json.loads((made[0] / "registry.json").read_text(encoding="utf-8"))
     stable = ("file", "description", "n_parameters", "random_state")
-    assert {n: [e[k] for k in stable] for n, e in fresh.items()} == {
+    shipped = {name: entry for name, entry in REGISTRY.items() if name.startswith("digits-")}
+    assert {n: [e[k] for k in stable] for n, e in registry.items()} == {
         n: [e[k] for k in stable] for n, e in shipped.items()
     }
-
-
-def test_the_script_is_quiet_on_stderr(made):
-    assert made[1].stderr == ""
-
-
-def test_no_date_gets_into_a_keras_file(made):
-    import zipfile
-
-    with zipfile.ZipFile(made[0] / "digits-mlp.keras") as archive:
+    with zipfile.ZipFile(tmp_path / "digits-mlp.keras") as archive:  # no date gets in
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert json.loads(archive.read("metadata.json"))["date_saved"] == ""
 
 
 def test_the_card_gives_the_registered_figures():
     card = (ROOT / "datasets/digit_models.md").read_text(encoding="utf-8")
-    registry = json.loads((ROOT / "inferkit/bundled/registry.json").read_text(encoding="utf-8"))
-    for name, entry in registry.items():
+    for name, entry in REGISTRY.items():
         if not name.startswith("digits-"):
             continue  # other cards give these
         row = next(line for line in card.splitlines() if line.startswith(f"| `{name}` |"))

@@ -22,20 +22,6 @@ NAMES = ["churn-mlp", "fraud-mlp"]
 SCORERS = {"churn-mlp": (churn_scorer, make_customers), "fraud-mlp": (fraud_scorer, make_transactions)}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Make two hardly trained ones twice, in one process, beside another model's entry."""
-    folders = [tmp_path_factory.mktemp("models") for _ in range(2)]
-    for folder in folders:
-        (folder / "registry.json").write_text('{"another": {"file": "another.tflite"}}')
-    code = (
-        "from pathlib import Path; from datasets.make_table_models import make;"
-        f"[make(Path(folder), scale=0.001, n_judged=1500) for folder in {list(map(str, folders))}]"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    return folders
-
-
 @pytest.fixture(scope="module", params=NAMES)
 def fresh(request):
     """Give rows that nobody has looked at, and what the model says of them."""
@@ -44,22 +30,30 @@ def fresh(request):
     return request.param, table, scorer().predict_proba(table.data)[:, 1].astype(np.float64)
 
 
-def test_the_script_writes_what_it_registers_and_leaves_the_rest(made):
-    registry = json.loads((made[0] / "registry.json").read_text(encoding="utf-8"))
+@pytest.mark.rotated
+def test_the_script_writes_what_it_registers_leaves_the_rest_and_gives_the_same_bytes_again(tmp_path):
+    """Two hardly trained ones twice, in one process, beside another model's entry."""
+    first, second = folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "registry.json").write_text('{"another": {"file": "another.tflite"}}')
+    code = (
+        "from pathlib import Path; from datasets.make_table_models import make;"
+        f"[make(Path(folder), scale=0.001, n_judged=1500) for folder in {list(map(str, folders))}]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    registry = json.loads((first / "registry.json").read_text(encoding="utf-8"))
     assert registry.pop("another") == {"file": "another.tflite"}
     assert list(registry) == NAMES
-    assert {p.name for p in made[0].iterdir()} == {"registry.json", *(entry["file"] for entry in registry.values())}
+    assert {p.name for p in first.iterdir()} == {"registry.json", *(entry["file"] for entry in registry.values())}
     for name, entry in registry.items():
-        content = (made[0] / entry["file"]).read_bytes()
+        content = (first / entry["file"]).read_bytes()
         assert (len(content), sha256(content)) == (entry["bytes"], entry["sha256"])
         assert entry["fresh_rows"].keys() == REGISTRY[name]["fresh_rows"].keys()
         for key in ("file", "description", "random_state", "n_parameters"):
             assert entry[key] == REGISTRY[name][key]
-
-
-def test_a_second_run_gives_the_same_bytes(made):
-    for path in made[0].iterdir():
-        assert path.read_bytes() == (made[1] / path.name).read_bytes(), path.name
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
 
 def test_the_figures_are_those_of_fresh_rows(fresh):
@@ -108,6 +102,7 @@ def test_fraud_found_by_the_model_costs_little_more_than_by_the_truth():
     assert cost(p) < 1.1 * cost(payments.probability) < 0.3 * (y * amount).mean()
 
 
+@pytest.mark.rotated
 def test_the_card_states_what_alarms_cost():
     payments = make_transactions(1_000_000, random_state=2025)
     amount, truth = payments.data["amount"], payments.probability
