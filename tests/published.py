@@ -75,15 +75,15 @@ def anomaly_autoencoder() -> Any:
 
 
 def signs(n: int) -> Task:
-    """Draw street signs: training rows and classes, 3,600 unseen rows and classes."""
-    (X, y), (unseen, truth) = make_signs(n, 11), make_signs(3600, 12)
+    """Draw street signs: training rows and classes, 1,800 unseen rows and classes."""
+    (X, y), (unseen, truth) = make_signs(n, 11), make_signs(1800, 12)
     return (X / 255).astype(np.float32), y, (unseen / 255).astype(np.float32), truth
 
 
 def forbids_or_obliges(n: int) -> Task:
     """Draw signs of 96×96 points of two kinds, red and blue: like the benchmark's, a question with two answers."""
     sets = []
-    for some, seed in ((n, 11), (3600, 12)):
+    for some, seed in ((n, 11), (1800, 12)):
         pictures, kind = make_signs(some, seed)
         pictures, kind = pictures[kind >= 4], kind[kind >= 4]  # five that forbid, three that oblige
         sets += [(pictures.repeat(3, axis=1).repeat(3, axis=2) / 255).astype(np.float32), (kind >= 9).astype(int)]

@@ -437,8 +437,8 @@ def test_each_runtime_gets_the_threads_that_were_asked_for(bench, pair, monkeypa
     assert asked == [threads] * 3
 
 
-def test_a_keras_model_with_its_threads(tensorflow, tmp_path):
-    """In processes of their own: TensorFlow takes its number of threads once."""
+def test_a_keras_model_gets_its_threads():
+    """In a process of its own: TensorFlow takes its number of threads once."""
     code = (
         "import sys; from pathlib import Path; from inferkit.cli._runtime import open_bare\n"
         "import numpy as np\n"
@@ -447,10 +447,14 @@ def test_a_keras_model_with_its_threads(tensorflow, tmp_path):
         "got = tf.config.threading\n"
         "print(got.get_intra_op_parallelism_threads(), got.get_inter_op_parallelism_threads(), answer.shape)\n"
     )
-    keras = bundled("digits-mlp.keras")
-    done = subprocess.run([sys.executable, "-c", code, keras], capture_output=True, text=True, check=True, cwd=ROOT)
+    command = [sys.executable, "-c", code, bundled("digits-mlp.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "3 3 (2, 10)\n"
-    command = [sys.executable, "-m", "inferkit", "bench", keras, "-n", "70", "--json", "-"]
+
+
+@pytest.mark.rotated
+def test_a_keras_model_is_measured_with_the_memory_of_tensorflow():
+    command = [sys.executable, "-m", "inferkit", "bench", bundled("digits-mlp.keras"), "-n", "70", "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     told = json.loads(done.stdout)
     assert (told["runtime"], told["n"], told["inputs"][0]["shape"]) == ("keras", 70, [1, 8, 8])
