@@ -167,6 +167,7 @@ def test_a_file_cannot_be_trained_and_a_model_without_kernels_has_nothing_to_pru
         optimize.prune(model, np.zeros((4, 4, 4, 1)), np.arange(4))
 
 
+@pytest.mark.rotated
 def test_a_model_compiled_with_a_loss_of_its_own_can_be_copied_and_biases_of_two_axes_stay():
     model, rows = networks.recurrent("GRU")
 

@@ -110,11 +110,12 @@ def test_the_integers_are_those_of_the_rounded_kernels(aware):
     np.testing.assert_allclose(first.weights.real, ours, atol=float(first.weights.scale.max()) * 1.01)
 
 
-def test_it_learns_what_rounding_broke(monkeypatch, digits, small_cnn):
+@pytest.mark.rotated
+def test_it_learns_what_rounding_broke(monkeypatch, digits):
     """At three bits, where rounding is felt: the network that learned with it beats the one that did not."""
     monkeypatch.setattr("inferkit.optimize._qat_layers.BITS", 3)
     X, unseen, y, truth = digits
-    model = fold_batch_norm(small_cnn)
+    model = fold_batch_norm(load_reference("digits-cnn", "keras"))
 
     def right(one):
         return (networks.answers(one, unseen).argmax(axis=1) == truth).mean()
