@@ -18,8 +18,11 @@ lecture: ## present lesson N=01 as live slides
 reset: ## give a fresh copy of lesson N=01; the old one is kept beside it
 	@$(COURSE) reset $(GPU_FLAG) $(N)
 
-test: ## lint, unit tests, lessons under the memory cap, a real browser, Binder, Python 3.13
+test: ## what a landing needs: what is short, what changed, four lessons, and of what takes long a fifth by turn
 	@$(COURSE) test $(ARGS)
+
+verify: ## everything: all lessons, Binder, Python 3.13, and alone what measures against a clock
+	@$(COURSE) verify $(ARGS)
 
 lint: ## style, types and layers alone
 	@$(COURSE) lint
@@ -52,4 +55,4 @@ env: ## make the environment, and nothing else
 	@$(COURSE) env
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lecture reset test lint notebooks binder-check links slides site bench weights lock env
+.PHONY: help lab lecture reset test verify lint notebooks binder-check links slides site bench weights lock env

@@ -1,123 +1,446 @@
-"""Run every check, in order of cost: ``make test``, or ``python -m tests [STAGE ...]``.
+"""Prove a landing, or everything: ``make test``, ``make verify``, or ``python -m tests [test | verify | STAGE ...]``.
 
-The stages are lint, unit, slow (tests that take seconds each), alone (what measures itself against another program, and
-so wants a quiet machine), lessons (on the newest Python, as on Binder), browser, browser-odd and browser-even (the
-lessons in a browser), binder (what Binder will do) and python313 (the newest Python).
+A landing runs what is short, a fifth of what takes long by turn, four lessons and, while its minutes last, what
+changed since the landing before (`tests.rotation`); its last lines say what it left out. ``verify`` runs everything:
+the landing's stages first, and at the end, alone, what measures against a clock.
 
-Each stage is one tool called as anyone would call it. Where there are several cores, stages run side by side; what they
-print comes when they end. All stages run even if one fails; the last lines say what failed and what could not be
-checked on this machine, and how to enable it.
-With ``INFERKIT_REQUIRE_ALL=1`` what cannot be checked is a failure.
+Each stage is one tool called as anyone would call it. Two run side by side where there are two cores, each with a core
+for its kernels; what a stage prints comes when it ends. All run even if one fails. What this machine lacks is said in a
+line; with ``INFERKIT_REQUIRE_ALL=1`` that is a failure, before anything starts.
 """
 
+import argparse
+import errno
+import fcntl
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from notebooks.cap import NoCapError, memory_cap
+from notebooks.source import pick
+from tests import rotation
+from tests.interpreters import missing
+from tests.machine import chromium_path, mirror_path
+from tests.python313 import ELSEWHERE, FORKED, VENV
+
 ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
 PYTHON = sys.executable
-PYTEST = [PYTHON, "-m", "pytest", "-q", "--durations=8"]
-UNIT = ["--ignore=tests/browser", "tests"]
-LIVE = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/browser/test_lesson_*.py"))]
-
-STAGES: dict[str, list[list[str]]] = {
-    "lint": [
-        [PYTHON, "-m", "ruff", "check", "."],
-        [PYTHON, "-m", "ruff", "format", "--check", "."],
-        [PYTHON, "-m", "mypy"],
-        [str(Path(PYTHON).with_name("lint-imports")), "--no-logo"],
-    ],
-    "unit": [[*PYTEST, "-m", "not rotated and not quiet", *UNIT, "inferkit", "notebooks", "datasets"]],
-    "slow": [[*PYTEST, "-m", "rotated and not quiet", *UNIT]],
-    "lessons": [[PYTHON, "-m", "tests.python313", "lessons"]],
-    "binder": [[PYTHON, "-m", "tests.replay"]],
-    "python313": [[PYTHON, "-m", "tests.python313", "library"]],
-    "browser": [[*PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"]],
-    "browser-odd": [[*PYTEST, "-s", *LIVE[::2]]],
-    "browser-even": [[*PYTEST, "-s", *LIVE[1::2]]],
-    "alone": [[*PYTEST, "-m", "quiet", *UNIT]],
+PYTEST = ["-m", "pytest", "-q", "--durations=10", "-p", "tests.rotation"]
+LANDING_MINUTES = 25
+FREE_GB = 4  # an environment, and what Binder installs
+LESSONS = 4  # in a landing
+CLOSING_SECONDS = 10
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Test modules by what they load and share. What no pattern names belongs to "core"; the longest stand first.
+SHARDS = {
+    "networks": ["test_models_*", "test_optimize_*", "test_make_*", "test_roofline*", "test_cli_bench*"],
+    "serving": ["test_serving_*", "test_predictor*", "test_cli_serve*"],
+    "core": [],
+    "notebooks": ["notebooks/test_*"],
+    "bayes": ["test_bayes_*", "test_uncertainty_*"],
+    "batch": ["test_batch*"],
 }
-# The stages of a group run two at a time, in this order: whichever place is free takes the next. Groups run in turn.
-GROUPS = [
-    ["lint"],
-    ["unit", "python313", "slow", "lessons", "binder"],
-    ["browser"],  # it prints how soon the page changes: a browser and a kernel fill two cores by themselves
-    ["browser-odd", "browser-even"],
-    ["alone"],
-]
 
 
-def run(stage: str, *, beside_another: bool = False) -> bool:
-    """Run the commands of one stage; return whether all succeeded."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as kept:
-        out = kept if beside_another else None
-        print(f"── {stage}: begun", flush=True)
-        codes = []
-        for command in STAGES[stage]:
-            print(f"\n── {stage}: {' '.join([Path(command[0]).name, *command[1:]])}", file=out, flush=True)
-            # 5 is pytest's "no tests": a stage without tests proves nothing, so it fails too
-            codes.append(subprocess.run(command, cwd=ROOT, stdout=out, stderr=out and subprocess.STDOUT).returncode)
-        kept.seek(0)
-        print(f"{kept.read()}── {stage}: {time.monotonic() - start:.0f} s", flush=True)
-    return not any(codes)
+@dataclass
+class Stage:
+    """One command, and what came of it.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    command : list of str
+        The command.
+    after : str, optional
+        The stage that must have ended before.
+    part : str, optional
+        ``"landing"``, or what is left out where the minutes are over: ``"changed"``, ``"rest"``, ``"quiet"``.
+    lacks : str, optional
+        What this machine lacks for it; then it is not run.
+    """
+
+    name: str
+    command: list[str]
+    after: str = ""
+    part: str = "landing"
+    lacks: str = ""
+    code: int | None = None
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def row(self) -> str:
+        """Return a line of the table."""
+        state = "not run" if self.code is None else "ok" if self.code == 0 else f"FAILED ({self.code})"
+        return f"{self.name:26s}{self.wall:8.0f}{self.cpu:8.0f}  {state}"
 
 
-def run_group(stages: list[str]) -> list[str]:
-    """Run some stages, two at a time where there are cores for it; return those that failed."""
-    side_by_side = len(stages) > 1 and cores() > 1
-    with ThreadPoolExecutor(2 if side_by_side else 1) as pool:
-        passed = pool.map(lambda stage: run(stage, beside_another=side_by_side), stages)
-        return [stage for stage, fine in zip(stages, passed, strict=True) if not fine]
+# -- what is run ------------------------------------------------------------------------------------------------
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def modules(*patterns: str) -> list[str]:
+    """Return the paths of the test modules that patterns name."""
+    found = {path for pattern in patterns for path in (ROOT / "tests").glob(f"{pattern}.py")}
+    return [path.relative_to(ROOT).as_posix() for path in sorted(found)]
 
 
-def unchecked() -> dict[str, str]:
-    """Return for each stage that this machine cannot run whole what is missing, and how to enable it."""
-    from notebooks.cap import NoCapError, memory_cap
-    from tests.interpreters import missing
-    from tests.machine import chromium_path, mirror_path
+def shards() -> dict[str, list[str]]:
+    """Return what each shard runs: every test module outside the browser, once, and the doctests."""
+    found = {name: modules(*patterns) for name, patterns in SHARDS.items()}
+    named = {path for paths in found.values() for path in paths}
+    rest = [path for path in modules("test_*", "notebooks/test_*") if path not in named]
+    return {**found, "core": [*rest, "inferkit", "notebooks", "datasets"]}
 
-    lines = {}
+
+def lessons() -> tuple[list[str], list[str]]:
+    """Return the numbers of the lessons, and of the exercises, in the order in which landings take them.
+
+    Those whose own files changed come first, then those with a changed package, then the others, each kind by turn.
+    """
+    orders = []
+    for folder in ("", "exercises"):
+        sources = [path.parent / folder / path.name for path in pick()]
+        own, through = rotation.by_change(sources)
+        own += [path for path in sources if path not in own and rotation.touches(_tests_of_a_lesson(path.name[:2]))]
+        through = [path for path in through if path not in own]
+        others = [path for path in sources if path not in own and path not in through]
+        orders.append(
+            [name for kind in (own, through, others) for name in rotation.by_turn([p.name[:2] for p in kind])]
+        )
+    return orders[0], orders[1]
+
+
+def _tests_of_a_lesson(number: str) -> list[str]:
+    return [f"tests/browser/test_lesson_{number}_live.py", f"tests/notebooks/test_lesson_{number}.py"]
+
+
+def stages(minutes: float | None) -> list[Stage]:
+    """Return all stages, the landing's first, each kind with what takes longest in front.
+
+    Parameters
+    ----------
+    minutes : float or None
+        After how many minutes no further test of what may be left out is begun.
+
+    Returns
+    -------
+    list of Stage
+    """
+    no_newest = missing() or ""
+    newest = PYTHON if no_newest else str(VENV / "bin" / "python")
+    no_browser = "" if chromium_path() else "Chromium (apt-get install chromium, or set INFERKIT_CHROMIUM to its path)"
+    until = [] if minutes is None else [f"--until={time.time() + 60 * minutes:.0f}"]
+    split = shards()
+    first, exercises = lessons()
+    made = "python313"
+
+    def tests(name: str, part: str, *paths: str) -> Stage:
+        limit = until if part in ("changed", "rest") else []
+        return Stage(name, [PYTHON, *PYTEST, f"--part={part}", *limit, *paths], part=part)
+
+    def tests_there(name: str, part: str, *paths: str) -> Stage:
+        limit = until if part == "rest" else []
+        return Stage(name, [newest, *PYTEST, "--part=landing", *limit, *paths], made, part, no_newest)
+
+    def lesson(number: str, part: str) -> Stage:
+        path = f"tests/browser/test_lesson_{number}_live.py"
+        return Stage(f"lesson {number}", [newest, *PYTEST, "-s", path], made, part, no_browser)
+
+    def solutions(numbers: list[str], part: str) -> Stage:
+        command = [newest, "-m", "notebooks.run", "--only", "solutions", *numbers]
+        return Stage(f"solutions {' '.join(numbers)}", command, made, part)
+
+    binder_now = rotation.touches(["binder/", "pyproject.toml", "tests/replay.py"]) or rotation.has_turn("binder")
+    environment = Stage(made, [PYTHON, "-m", "tests.python313"], lacks=no_newest)
+    forked = modules(*FORKED)
+    not_there = [f"--ignore={path}" for path in [*ELSEWHERE, *forked]]
+    heavy = split["networks"] + split["notebooks"]
+    light = [path for name, paths in split.items() if name not in ("networks", "notebooks") for path in paths]
+    return [
+        environment,
+        Stage("lint", [PYTHON, "-m", "tests.lint"]),
+        *(tests(name, "landing", *paths) for name, paths in split.items()),
+        *(lesson(number, "landing") for number in first[:LESSONS]),
+        Stage("widgets", [PYTHON, *PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"], lacks=no_browser),
+        tests_there("on 3.13", "landing", *forked, "inferkit"),
+        solutions(exercises[:LESSONS], "landing"),
+        Stage("binder", [PYTHON, "-m", "tests.replay"], made, "landing" if binder_now else "rest", no_newest),
+        tests("changed, networks", "changed", *heavy),
+        tests("changed, others", "changed", *light),
+        tests("rest, networks", "rest", *heavy),
+        tests("rest, others", "rest", *light),
+        tests_there("on 3.13, rest", "rest", *not_there, "tests"),
+        *(lesson(number, "rest") for number in first[LESSONS:]),
+        solutions(exercises[LESSONS:], "rest"),
+        tests("quiet", "quiet", "tests", "--ignore=tests/browser"),
+    ]
+
+
+# -- running ----------------------------------------------------------------------------------------------------
+
+
+class Runner:
+    """Runs stages, two side by side where there are two cores, and ends all that they started.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the stages keep what is temporary.
+    deadline : float
+        After which time (`time.monotonic`) nothing that may be left out is begun.
+    """
+
+    def __init__(self, folder: Path, deadline: float) -> None:
+        self.folder = folder
+        self.deadline = deadline
+        self.changed = threading.Condition()
+        self.waiting: list[Stage] = []
+        self.under_way: set[str] = set()
+        self.stopped = False
+
+    def run(self, stages: list[Stage]) -> None:
+        """Run stages; quiet ones alone, at the end."""
+        cores = sorted(os.sched_getaffinity(0))[-2:]
+        for quiet in (False, True):
+            self.waiting = [stage for stage in stages if (stage.part == "quiet") == quiet and not stage.lacks]
+            workers = [threading.Thread(target=self._work, args=[core]) for core in (cores[:1] if quiet else cores)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+
+    def _work(self, core: int) -> None:
+        while (stage := self._next()) is not None:
+            if stage.part == "landing" or time.monotonic() < self.deadline:
+                self._run(stage, core)
+            with self.changed:
+                self.under_way.remove(stage.name)
+                self.changed.notify_all()
+
+    def _next(self) -> Stage | None:
+        with self.changed:
+            while self.waiting and not self.stopped:
+                ahead = self.under_way | {stage.name for stage in self.waiting}
+                ready = next((stage for stage in self.waiting if stage.after not in ahead), None)
+                if ready:
+                    self.waiting.remove(ready)
+                    self.under_way.add(ready.name)
+                    return ready
+                self.changed.wait()
+        return None
+
+    def _run(self, stage: Stage, core: int) -> None:
+        print(f"── {stage.name}: begun", flush=True)
+        environment = {**os.environ, "INFERKIT_CORE": str(core), "TMPDIR": str(self.folder)}
+        environment["INFERKIT_LEFT_OUT"] = str(self.folder / "left-out.tsv")
+        began = time.monotonic()
+        with tempfile.TemporaryFile(dir=self.folder) as output:
+            process = subprocess.Popen(
+                stage.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+            _, status, usage = os.wait4(process.pid, 0)
+            stage.code = process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            text = output.read().decode("utf-8", "replace")
+        stage.wall = time.monotonic() - began
+        stage.cpu = usage.ru_utime + usage.ru_stime
+        if not self.stopped:
+            print(f"\n── {stage.name}: {' '.join(stage.command[1:])}\n{text}── {stage.row()}", flush=True)
+
+    def started(self) -> list[psutil.Process]:
+        """Return the processes that stages, or whatever they started, have left running: they keep their folder."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("TMPDIR") == str(self.folder):
+                    found.append(process)
+        return found
+
+    def stop(self) -> None:
+        """End the stages as Ctrl-C would, then kill what is left of all that they started."""
+        with self.changed:
+            self.stopped = True
+            self.changed.notify_all()
+            for stage in psutil.Process().children():
+                with suppress(psutil.Error):
+                    stage.send_signal(signal.SIGINT)
+            self.changed.wait_for(lambda: not self.under_way, CLOSING_SECONDS)
+            while self.under_way:
+                self.kill()
+                self.changed.wait(0.2)
+        self.kill()
+
+    def kill(self) -> list[str]:
+        """Kill what is still running, and return its command lines."""
+        lines = []
+        for process in self.started():
+            with suppress(psutil.Error):
+                lines.append(" ".join(process.cmdline())[:100])
+                process.kill()
+        return lines
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold this folder for one run; another one is refused."""
+    BUILD.mkdir(exist_ok=True)
+    with open(BUILD / "tests.lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise Refusal(
+                f"another run (process {file.read()}) is under way in this folder: wait for its end"
+            ) from None
+        file.truncate(0)
+        print(os.getpid(), end="", file=file, flush=True)
+        yield
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for what is temporary, if there is room for what stages write; remove it."""
+    for place in (BUILD, Path(tempfile.gettempdir())):
+        free = shutil.disk_usage(place).free / 1e9
+        if free < FREE_GB:
+            raise Refusal(f"the tests write up to {FREE_GB} GB; {free:.1f} GB are free in {place}")
+    folder = Path(tempfile.mkdtemp(prefix="inferkit-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- from the command line --------------------------------------------------------------------------------------
+
+
+class Refusal(Exception):
+    """The reason, in one line, why nothing is run."""
+
+
+class Stopped(BaseException):
+    """A signal asked for the end; its argument is the signal's number."""
+
+
+def _raise_stopped(number: int, frame: object) -> None:
+    raise Stopped(number)
+
+
+def unchecked(chosen: list[Stage]) -> list[str]:
+    """Return a line for each thing that stages need and this machine lacks."""
+    lines = [stage.lacks for stage in chosen]
     if mirror_path() is None:
-        lines["unit"] = "published models: set INFERKIT_MIRROR to a folder that has them"
+        lines.append("published models and data: set INFERKIT_MIRROR to a folder that has them")
     try:
         with memory_cap(64):
             pass
     except NoCapError as error:
-        lines["lessons"] = f"the lessons under a cap of 2 GB: {error}"
-    if chromium_path() is None:
-        line = "anything in a browser: install Chromium (apt-get install chromium) or set INFERKIT_CHROMIUM"
-        lines |= dict.fromkeys(("browser", "browser-odd", "browser-even"), line)
-    lines |= dict.fromkeys(("binder", "python313"), missing()) if missing() else {}
-    return lines
+        lines.append(f"the lessons in 2 GB: {error}")
+    return list(dict.fromkeys(filter(None, lines)))
 
 
-def main(stages: list[str]) -> int:
-    """Run the stages named, or all; return the exit code."""
-    unknown = [stage for stage in stages if stage not in STAGES]
-    if unknown:
-        print(f"expected stages from {', '.join(STAGES)}; got {', '.join(unknown)}", file=sys.stderr)
-        return 2
-    stages = stages or list(STAGES)
-    failed = [stage for group in GROUPS for stage in run_group([one for one in group if one in stages])]
-    missing = list(dict.fromkeys(line for stage, line in unchecked().items() if stage in stages))
-    if missing and os.environ.get("INFERKIT_REQUIRE_ALL"):
-        failed.append("what must be checked here and could not be")
-    print()
-    for line in missing:
+def left_out(all_stages: list[Stage], folder: Path) -> list[str]:
+    """Return what was not run: tests by module, and whole stages."""
+    ran = [stage for stage in all_stages if stage.code is not None]
+    counts: Counter[str] = Counter()
+    path = folder / "left-out.tsv"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        by, part, test = line.split("\t")
+        module = test.split("::")[0]
+        later = ("changed", "rest") if part == "changed" else ("rest",)
+        if by != "landing" or not any(stage.part in later and module in stage.command for stage in ran):
+            counts[module] += 1
+    stages = [
+        stage.name for stage in all_stages if stage.code is None and not stage.name.startswith(("changed", "rest"))
+    ]
+    return [f"{module}: {count}" for module, count in sorted(counts.items())] + stages
+
+
+def prove(chosen: list[Stage], everything: list[Stage], minutes: float) -> int:
+    """Run stages, print the table and what was left out, and return the exit code."""
+    with alone(), temporary_folder() as folder:
+        runner = Runner(folder, time.monotonic() + 60 * minutes)
+        began = time.monotonic()
+        try:
+            runner.run(chosen)
+        except Stopped as stopped:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            runner.stop()
+            print("\nInterrupted: nothing is left running, and nothing was proved.", file=sys.stderr)
+            return 128 + int(stopped.args[0])
+        for line in runner.kill():
+            print(f"left running by a stage, and ended: {line}")
+        print(f"\n{'stage':26s}{'wall s':>8s}{'CPU s':>8s}")
+        for stage in chosen:
+            print(stage.row())
+        seconds = time.monotonic() - began
+        print(f"{'together':26s}{seconds:8.0f}{sum(stage.cpu for stage in chosen):8.0f}")
+        lines = left_out(everything, folder)
+    if lines:
+        print(f"\nNOT IN THIS LANDING (`make verify` runs it): {'; '.join(lines)}")
+    for line in (missed := unchecked(chosen)):
         print(f"NOT CHECKED: {line}")
-    print(f"FAILED: {', '.join(failed)}" if failed else "All that ran passed." if missing else "All passed.")
+    failed = [stage.name for stage in chosen if stage.code]
+    print(f"FAILED: {', '.join(failed)}" if failed else "All that ran passed." if missed else "All passed.")
     return 1 if failed else 0
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Prove what the command line names; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests", description="Prove a landing, or everything.")
+    parser.add_argument("what", nargs="*", default=["test"], help="test (a landing), verify (everything), or stages")
+    parser.add_argument("--minutes", type=float, help="begin nothing that may be left out after so many minutes")
+    options = parser.parse_args(arguments)
+    minutes = (
+        options.minutes if options.minutes is not None else LANDING_MINUTES if options.what == ["test"] else 10_000
+    )
+    everything = stages(minutes)
+    chosen = choose(everything, options.what)
+    if not chosen:
+        names = ", ".join(stage.name for stage in everything)
+        parser.error(f"expected test, verify or stages ({names}); got {', '.join(options.what)}")
+    missed = unchecked(chosen)
+    if missed and os.environ.get("INFERKIT_REQUIRE_ALL"):
+        print("\n".join(f"NOT CHECKED, and all is required: {line}" for line in missed), file=sys.stderr)
+        return 1
+    for number in SIGNALS:
+        signal.signal(number, _raise_stopped)
+    try:
+        return prove(chosen, everything if options.what in (["test"], ["verify"]) else chosen, minutes)
+    except Refusal as refusal:
+        print(f"Not run: {refusal}.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("Not run to its end: no space is left on the disk.", file=sys.stderr)
+        return 2
+
+
+def choose(everything: list[Stage], what: list[str]) -> list[Stage]:
+    """Return the stages that are named; none where a name is unknown."""
+    if what == ["test"]:
+        return [stage for stage in everything if stage.part in ("landing", "changed")]
+    if what == ["verify"]:
+        return [stage for stage in everything if stage.part != "changed"]
+    known = {stage.name for stage in everything}
+    return [stage for stage in everything if stage.name in what] if set(what) <= known else []
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,7 @@ def bootstrap() -> ModuleType:
     return sys.modules["bootstrap"]
 
 
+@cache
 def newest_python() -> list[str] | None:
     """Return the command of the newest Python that the locks cover, or None where there is none that runs."""
     found: list[str] | None = bootstrap().find_python(NEWEST, NEWEST)

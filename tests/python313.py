@@ -1,12 +1,9 @@
-"""The newest Python that the locks cover, and that Binder has: library and lessons, in an environment of its own.
+"""Make an environment of the newest Python that the locks cover, and that Binder has: ``python -m tests.python313``.
 
-``python -m tests.python313 library`` or ``lessons``
-
-The lock forks (NumPy, SciPy, PyMC, ArviZ), so this is not the same set of packages on a newer interpreter. The lessons'
-outputs are those that were built on the default one, where the browser tests run them again: nbval compares them here.
+The lock forks (NumPy, SciPy, PyMC, ArviZ), so this is not the same set of packages on a newer interpreter. The lessons
+were built on the default one and run here, so that their outputs are those of both.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -29,36 +26,22 @@ ELSEWHERE = (
     "tests/test_optimize_early_exit.py", "tests/test_models_runtimes.py", "tests/test_roofline_accelerator.py",
     "tests/test_make_sign_variants.py",
 )  # fmt: skip
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not rotated and not quiet", "--durations=5"]
+FORKED = ("test_bayes_*", "test_uncertainty_*", "test_datasets*")  # what concerns the packages that fork most
 
 
-def command(part: str, python: str) -> list[str]:
-    """Return what is run there."""
-    if part == "lessons":
-        return [python, "-m", "notebooks.run"]
-    ignored = [f"--ignore={path}" for path in ELSEWHERE if (ROOT / path).exists()]
-    return [python, *PYTEST, *ignored, "tests", "inferkit"]
-
-
-def main(part: str) -> int:
-    """Make the environment if need be, run a part, return 0 if all passed (or there is no such Python).
-
-    Where there is none, the lessons run on the Python at hand.
-    """
+def main() -> int:
+    """Make the environment if need be, and print what is in it; return the exit code."""
     base = newest_python()
     if base is None:
-        print(f"Not run on Python 3.13: {missing()}")
-        return subprocess.run(command(part, sys.executable), cwd=ROOT).returncode if part == "lessons" else 0
+        print(missing(), file=sys.stderr)
+        return 1
     start = time.monotonic()
     bootstrap().ensure("dev", str(VENV), base)
-    python = bootstrap().program("python", str(VENV))
     print(f"The environment: {time.monotonic() - start:.0f} s, in {VENV.relative_to(ROOT).as_posix()}", flush=True)
     versions = "import importlib.metadata as m, platform; print('Python ' + platform.python_version(), *("
     versions += "f'{name} {m.version(name)}' for name in ('numpy', 'scipy', 'pymc', 'arviz')), sep=', ')"
-    subprocess.run([python, "-c", versions], check=True)
-    env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONHOME")}
-    return subprocess.run(command(part, python), cwd=ROOT, env=env).returncode
+    return subprocess.run([bootstrap().program("python", str(VENV)), "-c", versions]).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

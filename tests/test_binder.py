@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from collections import Counter
 
@@ -15,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from notebooks import lab
-from tests import python313, replay
+from tests import replay
 from tests.interpreters import ROOT, bootstrap
 
 HERE = ROOT / "binder"
@@ -230,37 +228,11 @@ def test_a_copy_holds_what_a_clone_holds(tmp_path):
 # -- the other Python -------------------------------------------------------------------------------------------
 
 
-def test_the_stages_run_library_and_lessons_there():
-    library, lessons = (python313.command(part, "/there/python") for part in ("library", "lessons"))
-    assert (library[0], lessons[0]) == ("/there/python", "/there/python")
-    assert library[-2:] == ["tests", "inferkit"]
-    assert all((ROOT / path).exists() for path in python313.ELSEWHERE)
-    assert lessons[1:] == ["-m", "notebooks.run"]  # all of them
-
-
-@pytest.mark.parametrize("run", [lambda: python313.main("library"), replay.main], ids=["library", "binder"])
-def test_where_there_is_no_such_python_it_is_said(run, monkeypatch, capsys):
-    for stage in (python313, replay):
-        monkeypatch.setattr(stage, "newest_python", lambda: None)
+def test_where_there_is_no_such_python_the_replay_says_it(monkeypatch, capsys):
+    monkeypatch.setattr(replay, "newest_python", lambda: None)
     monkeypatch.setattr("tests.interpreters.newest_python", lambda: None)
-    assert run() == 0
+    assert replay.main() == 0
     assert "Python 3.13" in capsys.readouterr().out
-    from tests.__main__ import unchecked
-
-    assert {"binder", "python313"} <= set(unchecked())
-
-
-def test_lessons_run_on_the_python_at_hand_where_there_is_no_such_python(monkeypatch):
-    commands = []
-
-    def run(command, **_):
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 3)
-
-    monkeypatch.setattr(python313, "newest_python", lambda: None)
-    monkeypatch.setattr(python313.subprocess, "run", run)
-    assert python313.main("lessons") == 3
-    assert commands == [[sys.executable, "-m", "notebooks.run"]]
 
 
 def test_the_project_says_which_pythons_it_supports():
