@@ -1,6 +1,6 @@
 r"""Build the lessons, the exercises and the solutions from their sources.
 
-``python -m notebooks.build [--check] [NN ...]``
+``python -m notebooks.build [--check] [--wait MINUTES] [NN ...]``
 
 How a source is written
 -----------------------
@@ -78,15 +78,23 @@ nothing elsewhere (`notebooks.links`). It is folded, on no slide, and has no out
 
 ``notebooks/NN_slug.ipynb`` (executed), ``notebooks/exercises/NN_slug.ipynb`` (blank, not executed) and
 ``notebooks/solutions/NN_slug.ipynb`` (executed). Each notebook is executed in a folder that holds nothing else.
-The same source gives the same bytes, but for the outputs of ``measured`` cells; a rebuild replaces those
-too, so that all figures in a notebook come from one run. ``--check`` executes nothing and says where
-a notebook's cells, ids, tags or slide types are not what its source gives.
+The same source gives the same bytes, but for the outputs of ``measured`` cells; a rebuild replaces those too.
+``--check`` executes nothing and says where a notebook's cells, ids, tags or slide types are not what its source gives.
+
+**Quiet.** While a ``measured`` cell runs, the build watches what other processes use (`inferkit.devices.busy_watch`).
+A cell that they disturbed is executed again right after itself, once the machine is quiet: write it as one that a
+student may run twice. No quiet within ``--wait`` minutes (15): a cell with the same source keeps its published outputs,
+even beside newer ones of other cells; a new one is stamped *busy* below its outputs, and a test names it
+(`notebooks.quiet`).
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -95,12 +103,13 @@ from inferkit._base import InputError, whole_file
 
 from .kernel import NotebookError, execute
 from .links import for_colab, read_links
+from .quiet import WAIT_SECONDS, Quiet
 from .source import ROOT, blank, first_line, pick, read, solution, write_text
 
 __all__ = ["build", "check", "main"]
 
 
-def build(source: Path, target: Path = ROOT) -> list[Path]:
+def build(source: Path, target: Path = ROOT, **quiet: Any) -> list[Path]:
     """Build the lesson of a source, and its blank exercises and executed solutions where it has some.
 
     Parameters
@@ -109,6 +118,8 @@ def build(source: Path, target: Path = ROOT) -> list[Path]:
         ``NN_slug.py``; its exercises stand in ``exercises/`` beside it.
     target : pathlib.Path, optional
         The folder to write to.
+    **quiet
+        Settings of `notebooks.quiet.Quiet`, such as ``wait_s``.
 
     Returns
     -------
@@ -123,7 +134,7 @@ def build(source: Path, target: Path = ROOT) -> list[Path]:
     made = []
     for path, notebook, executed in _plan(source, target):
         name = path.relative_to(target).as_posix()
-        _write(path, execute(notebook, name) if executed else notebook)
+        _write(path, execute(notebook, name, quiet=Quiet(_published(path), **quiet)) if executed else notebook)
         made.append(path)
     return made
 
@@ -137,6 +148,12 @@ def _plan(source: Path, target: Path) -> Iterator[tuple[Path, NotebookNode, bool
         notebook = read(exercises)
         yield target / "exercises" / name, for_colab(blank(notebook), links), False
         yield target / "solutions" / name, for_colab(solution(notebook), links), True
+
+
+def _published(path: Path) -> NotebookNode | None:
+    with suppress(OSError, ValueError):  # none yet, or one that a merge has left broken
+        return nbformat.read(path, nbformat.NO_CONVERT)
+    return None
 
 
 def _write(path: Path, notebook: NotebookNode) -> None:
@@ -213,6 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m notebooks.build", description="Build the notebooks.")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="the lessons' numbers; none means all")
     parser.add_argument("--check", action="store_true", help="say what is out of date; execute nothing")
+    wait = {"type": _minutes, "default": WAIT_SECONDS / 60, "metavar": "MINUTES"}
+    parser.add_argument("--wait", **wait, help="how long a notebook may wait for a quiet machine (default: 15)")
     options = parser.parse_args(arguments)
     try:
         sources = pick(options.numbers)
@@ -220,13 +239,20 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     if options.check:
         return _report([line for source in sources for line in check(source)] + orphans())
-    return _report([line for source in sources for line in _build_one(source)])
+    return _report([line for source in sources for line in _build_one(source, options.wait * 60)])
 
 
-def _build_one(source: Path) -> list[str]:
+def _minutes(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (minutes := float(text)) < math.inf:
+            return minutes
+    raise argparse.ArgumentTypeError(f"expected a number of minutes, 0 or more, got {text!r}")
+
+
+def _build_one(source: Path, wait_s: float) -> list[str]:
     print(f"{source.stem} ...", flush=True)
     try:
-        for path in build(source):
+        for path in build(source, wait_s=wait_s):
             print(f"  {path.relative_to(ROOT.parent).as_posix()}")
     except (NotebookError, InputError) as error:
         return [f"{source.stem}: {error}"]

@@ -4,6 +4,7 @@ import copy
 import os
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from .quiet import WIDGET_VIEW, Quiet
 from .source import METADATA, first_line, tags
 
 __all__ = ["CELL_SECONDS", "NotebookError", "execute", "kernel_env"]
@@ -33,7 +35,6 @@ _FIXED = {
 }
 # What would change outputs; under PYTEST_CURRENT_TEST ipykernel does not read what C++ writes to stderr.
 _DROPPED = ("MPLBACKEND", "PYTEST_CURRENT_TEST", "PYTHONSTARTUP", "PYTHONWARNINGS", "COLUMNS", "LINES", "FORCE_COLOR")
-_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class NotebookError(RuntimeError):
@@ -58,7 +59,31 @@ def kernel_env(scratch: Path) -> dict[str, str]:
     return {**kept, **_FIXED, "IPYTHONDIR": str(scratch / "ipython")}
 
 
-def execute(notebook: NotebookNode, name: str, *, cell_seconds: float = CELL_SECONDS) -> NotebookNode:
+class _Client(NotebookClient):
+    """A client that executes a measured cell again before the next one, where that is asked for."""
+
+    quiet: Quiet | None = None
+
+    async def async_execute_cell(self, cell: NotebookNode, cell_index: int, *args: Any, **kwargs: Any) -> NotebookNode:
+        """Execute a cell; if it is measured, until its figures count."""
+        execute = partial(super().async_execute_cell, cell, cell_index, *args, **kwargs)
+        if self.quiet is None or not is_measured(cell):
+            return await execute()
+        executed_before = self.code_cells_executed
+
+        async def run() -> None:
+            is_repeat = self.code_cells_executed > executed_before
+            self.code_cells_executed = executed_before
+            self.clear_display_id_mapping(cell_index)
+            await execute(store_history=not is_repeat)  # a repeat has no number of its own
+
+        await self.quiet.measure(cell, run)
+        return cell
+
+
+def execute(
+    notebook: NotebookNode, name: str, *, cell_seconds: float = CELL_SECONDS, quiet: Quiet | None = None
+) -> NotebookNode:
     """Execute a notebook in a fresh kernel, in a folder of its own.
 
     Parameters
@@ -69,6 +94,8 @@ def execute(notebook: NotebookNode, name: str, *, cell_seconds: float = CELL_SEC
         What errors call it.
     cell_seconds : float, optional
         How long a cell may run.
+    quiet : notebooks.quiet.Quiet, optional
+        What to do when other processes disturb a measured cell. Without it each cell is executed once.
 
     Returns
     -------
@@ -84,10 +111,11 @@ def execute(notebook: NotebookNode, name: str, *, cell_seconds: float = CELL_SEC
     with tempfile.TemporaryDirectory(prefix="inferkit-") as scratch:
         work = Path(scratch) / "work"
         work.mkdir()
-        client = NotebookClient(
+        client = _Client(
             fresh, timeout=cell_seconds, kernel_name="python3", record_timing=False, coalesce_streams=True,
             interrupt_on_timeout=False, resources={"metadata": {"path": str(work)}},
         )  # fmt: skip
+        client.quiet = quiet
         # A cell's stderr comes as a message; the kernel's own remarks are for nobody.
         _run(client, name, env=kernel_env(Path(scratch)), stderr=subprocess.DEVNULL)
     for number, cell in enumerate(_code(fresh), 1):
@@ -100,13 +128,14 @@ def _code(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def _run(client: NotebookClient, name: str, **start: Any) -> None:
-    running: list[NotebookNode] = []
-    client.on_cell_start = lambda cell, cell_index: running.append(cell)
+    running: dict[int, NotebookNode] = {}
+    client.on_cell_start = lambda cell, cell_index: running.update({cell_index: cell})
     try:
         client.execute(**start)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        number = sum(cell.cell_type == "code" for cell in running)
-        where = f"{name}, cell [{number}] ({first_line(running[-1])})" if running else f"{name}, before its first cell"
+        cells = list(running.values())
+        number = sum(cell.cell_type == "code" for cell in cells)
+        where = f"{name}, cell [{number}] ({first_line(cells[-1])})" if cells else f"{name}, before its first cell"
         raise NotebookError(f"{where}: {_reason(error, client.timeout)}") from error
 
 
@@ -130,7 +159,9 @@ def _clean(notebook: NotebookNode) -> NotebookNode:
         cell.metadata.pop("execution", None)
         for output in cell.outputs:
             if "data" in output:
-                output.data.pop(_WIDGET_VIEW, None)
+                output.data.pop(WIDGET_VIEW, None)
+            if "execution_count" in output:  # a repeat, or a notebook built before, may have had another
+                output.execution_count = cell.execution_count
             if output.output_type == "error":  # the traceback holds paths of this machine
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         cell.outputs = [output for output in cell.outputs if output.get("data", True)]

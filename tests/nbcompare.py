@@ -31,12 +31,12 @@ from nbval.plugin import pytest_addoption as pytest_addoption
 
 from inferkit.plots import FIGURE_MIME, PICTURE_TOLERANCE, compare_figure_data, compare_pictures
 from notebooks.kernel import CELL_SECONDS, is_measured, kernel_env
+from notebooks.quiet import output_kinds, output_parts
 from notebooks.source import first_line
 
 RTOL, ATOL = 1e-3, 1e-12
 POLL_SECONDS = 0.5
 _NBVAL_CELL_SECONDS = 2000  # nbval's default, far too patient
-_IGNORED = {"application/vnd.jupyter.widget-view+json"}  # its ids are drawn anew in each run
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?!\w)")
 _EMBEDDED = re.compile(r'src="data:image/[a-z+]+;base64,([^"]*)"')
 Output = dict[str, Any]
@@ -93,35 +93,17 @@ def _compare_data(mime: str, reference: Any, fresh: Any) -> list[str]:
 
 def compare_outputs(reference: list[Output], fresh: list[Output], *, measured: bool) -> list[str]:
     """Return what differs between the outputs that a cell has in the notebook and those it gave now."""
-    kinds = [[_kind(output) for output in outputs] for outputs in (reference, fresh)]
+    kinds = [output_kinds(outputs) for outputs in (reference, fresh)]
     if kinds[0] != kinds[1]:
         return [f"its outputs are of other kinds: {_list(kinds[0])} became {_list(kinds[1])}"]
     if measured:
         return []
-    pairs = zip(reference, fresh, strict=True)
-    return [
-        f"{kind}: {line}"
-        for a, b in pairs
-        for kind in _parts(a)
-        for line in _compare_data(kind, _parts(a)[kind], _parts(b)[kind])
-    ]
-
-
-def _kind(output: Output) -> str:
-    return " + ".join(sorted(_parts(output)))
+    pairs = zip(map(output_parts, reference), map(output_parts, fresh), strict=True)
+    return [f"{kind}: {line}" for a, b in pairs for kind in a for line in _compare_data(kind, a[kind], b[kind])]
 
 
 def _list(kinds: list[str]) -> str:
     return "; ".join(kinds) or "none"
-
-
-def _parts(output: Output) -> dict[str, Any]:
-    """Return what an output says, by stream or MIME type."""
-    if output["output_type"] == "stream":
-        return {output["name"]: output["text"]}
-    if output["output_type"] == "error":
-        return {"error": f"{output['ename']}: {output['evalue']}"}
-    return {mime: data for mime, data in output["data"].items() if mime not in _IGNORED}
 
 
 # -- execution --------------------------------------------------------------------------------------------------

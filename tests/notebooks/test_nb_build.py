@@ -1,8 +1,14 @@
 """The build: same source, same bytes; what a reader should not see is refused; what is out of date is named."""
 
+import contextlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -10,7 +16,9 @@ import pytest
 from notebooks import build
 from notebooks.kernel import NotebookError, execute, kernel_env
 from notebooks.links import colab_cell, read_links
-from notebooks.source import from_text
+from notebooks.quiet import Quiet, busy_cells
+from notebooks.source import ROOT, from_text
+from tests.nbcompare import compare_outputs
 
 LESSON = """# %% [markdown] tags=["slide", "title"]
 # # A title
@@ -181,7 +189,124 @@ def test_the_command(built, monkeypatch, capsys):
     assert "01_one: old\nThe notebooks are not up to date" in capsys.readouterr().err
 
 
+def test_the_command_passes_on_how_long_to_wait(built, monkeypatch):
+    settings = []
+    monkeypatch.setattr(build, "pick", lambda *_: [built / "src" / "01_one.py"])
+    monkeypatch.setattr(build, "build", lambda _, **given: settings.append(given) or [])
+    assert [build.main([]), build.main(["--wait", "0.5"])] == [0, 0]
+    assert settings == [{"wait_s": 900}, {"wait_s": 30}]
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "long"])
+def test_a_wait_that_is_no_number_of_minutes_is_refused(wait, capsys):
+    with pytest.raises(SystemExit):
+        build.main([f"--wait={wait}"])
+    assert f"expected a number of minutes, 0 or more, got '{wait}'" in capsys.readouterr().err
+
+
 def test_an_unknown_lesson_is_refused(capsys):
     with pytest.raises(SystemExit):
         build.main(["--check", "99"])
     assert "expected the number of a lesson, got 99" in capsys.readouterr().err
+
+
+# -- quiet: measured cells and other processes -------------------------------------------------------------------
+
+
+def measured(*codes):
+    return "\n".join(f'# %% tags=["measured"]\n{code}\n' for code in codes)
+
+
+def shown(cell):
+    return [output.get("text") or output.data["text/plain"] for output in cell.outputs]
+
+
+REPEATED = [  # a cell; what others do (B: busy) at each run and while quiet is awaited; the output that counts
+    ("runs = globals().get('runs', 0) + 1\nruns", "B BB- B - -", "3"),
+    ("print('once', runs)", "-", "once 3\n"),
+    ("print(runs)\ndel runs", "B - -", "3\n"),  # the repeat raises
+    ("kind = 'kind' not in globals()\nprint(kind) if kind else kind", "B - -", "True\n"),  # the repeat gives no text
+    ("n = globals().get('n', 0) + 1\nprint(n)", "B - B - B - B", "4\n"),  # disturbed each time
+]
+
+
+def test_only_disturbed_cells_are_repeated_each_before_the_next_one():
+    codes, states, expected = zip(*REPEATED, strict=True)
+    script = list("".join(states).replace(" ", ""))
+    words = {"B": "other processes used 1.1 of 2 cores meanwhile", "-": None}
+    said = []
+    quiet = Quiet(
+        wait_s=60, probe_s=0, say=said.append,
+        watch=lambda: contextlib.nullcontext(SimpleNamespace(words=words[script.pop(0)])),
+    )  # fmt: skip
+    executed = execute(from_text(measured(*codes) + "\n# %%\nn, len(In)\n"), "lesson", quiet=quiet)
+    assert script == []
+    assert [shown(cell)[0] for cell in executed.cells] == [*expected, "(4, 7)"]
+    assert [len(cell.outputs) for cell in executed.cells] == [1, 1, 2, 2, 2, 1]
+    assert [cell.execution_count for cell in executed.cells] == [1, 2, 3, 4, 5, 6]
+    assert executed.cells[0].outputs[0].execution_count == 1
+    assert [line.partition(":")[0] for line in busy_cells(executed)] == [
+        "cell 3 (print(runs))", "cell 4 (kind = 'kind' not in globals())", "cell 5 (n = globals().get('n', 0) + 1)",
+    ]  # fmt: skip
+    waiting = "waiting for quiet, up to 1.0 minutes more; other processes used 1.1 of 2 cores meanwhile"
+    assert said[0] == f"  runs = globals().get('runs', 0) + 1: {waiting}"
+
+
+STRANGER = "import os, time\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)\nend = time.time() + 120\n"
+
+
+@pytest.fixture
+def stranger():
+    """Have a process compute that descends from nobody here."""
+    code = f"{STRANGER}while time.time() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        yield
+        os.kill(pid, signal.SIGKILL)
+
+
+def computing(what):
+    """Return a cell that has the processor for half a second, so that it is seen who takes it away."""
+    return f"import time\nend = time.perf_counter() + 0.5\nwhile time.perf_counter() < end: pass\nprint({what!r})"
+
+
+def test_where_no_quiet_comes_quiet_outputs_stay_and_others_are_stamped(stranger, tmp_path, capsys):
+    source, path = tmp_path / "src" / "01_one.py", tmp_path / "01_one.ipynb"
+    source.parent.mkdir()
+    whats = ("unchanged", "changed", "stamped before", "said so itself", "of other kinds")
+    source.write_text(measured(*map(computing, whats)), encoding="utf-8")
+    published = from_text(source.read_text(encoding="utf-8"))
+    for cell in published.cells:
+        cell.outputs = [nbformat.v4.new_output("stream", text="old\n")]
+    published.cells[1].source += "  # once"
+    busy = nbformat.v4.new_output("display_data", {"text/plain": "busy"}, metadata={"inferkit": {"busy": "others"}})
+    published.cells[2].outputs.append(busy)
+    published.cells[3].outputs[0].text += "other processes used 1.1 of 2 cores meanwhile\n"
+    published.cells[4].outputs.append(nbformat.v4.new_output("display_data", {"text/plain": "x"}))
+    nbformat.write(published, path)
+
+    build.build(source, tmp_path, wait_s=0)
+    made = nbformat.read(path, nbformat.NO_CONVERT)
+    cells = [cell for cell in made.cells if cell.outputs]
+    assert [shown(cell)[0] for cell in cells] == ["old\n", *(f"{what}\n" for what in whats[1:])]
+    lines = [shown(cell)[1:] for cell in cells]
+    assert lines[0] == []
+    for (line,) in lines[1:]:
+        assert re.match(
+            r"Not measured in quiet: other processes used .* run the cell again on a quiet machine\.$", line
+        )
+    assert len(busy_cells(made)) == 4
+    assert "waiting for quiet" not in capsys.readouterr().out
+    assert build.check(source, tmp_path) == []
+    assert compare_outputs(cells[1].outputs, published.cells[1].outputs, measured=True) == []
+
+
+# Measured before builds waited for quiet; it goes with the next quiet build of that lesson. Nothing may be added.
+NOT_YET = ["11_hardware_acceleration.ipynb, cell 99 (run): other processes used 1.1 of 2 cores meanwhile"]
+
+
+def test_published_figures_were_measured_in_quiet():
+    built = [*ROOT.glob("*.ipynb"), *ROOT.glob("solutions/*.ipynb")]
+    found = [f"{path.name}, {line}" for path in built for line in busy_cells(nbformat.read(path, nbformat.NO_CONVERT))]
+    assert built
+    assert found == NOT_YET
