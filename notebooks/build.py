@@ -81,11 +81,11 @@ nothing elsewhere (`notebooks.links`). It is folded, on no slide, and has no out
 The same source gives the same bytes, but for the outputs of ``measured`` cells; a rebuild replaces those too.
 ``--check`` executes nothing and says where a notebook's cells, ids, tags or slide types are not what its source gives.
 
-**Quiet.** While a ``measured`` cell runs, the build watches what other processes use (`inferkit.devices.busy_watch`).
-A cell that they disturbed is executed again right after itself, once the machine is quiet: write it as one that a
-student may run twice. No quiet within ``--wait`` minutes (15): a cell with the same source keeps its published outputs,
-even beside newer ones of other cells; a new one is stamped *busy* below its outputs, and a test names it
-(`notebooks.quiet`).
+**Quiet.** While a ``measured`` cell runs, the build watches what other processes use (`inferkit.devices.busy_watch`);
+so it does for a cell that measures for a later one and says nothing itself, or what is compared: tag it ``timed``. A
+cell that was disturbed is executed again right after itself, once the machine is quiet: write it as one that a student
+may run twice. No quiet within ``--wait`` minutes (15): from there on a measured cell with the same source keeps its
+published outputs, and a new one is stamped *busy* below its outputs (`notebooks.quiet`), where a test finds it.
 """
 
 import argparse

@@ -60,14 +60,14 @@ def kernel_env(scratch: Path) -> dict[str, str]:
 
 
 class _Client(NotebookClient):
-    """A client that executes a measured cell again before the next one, where that is asked for."""
+    """A client that executes a cell that measures again before the next one, where that is asked for."""
 
     quiet: Quiet | None = None
 
     async def async_execute_cell(self, cell: NotebookNode, cell_index: int, *args: Any, **kwargs: Any) -> NotebookNode:
-        """Execute a cell; if it is measured, until its figures count."""
+        """Execute a cell; if it measures, until its figures count."""
         execute = partial(super().async_execute_cell, cell, cell_index, *args, **kwargs)
-        if self.quiet is None or not is_measured(cell):
+        if self.quiet is None or not {"measured", "timed"}.intersection(tags(cell)):
             return await execute()
         executed_before = self.code_cells_executed
 
@@ -95,7 +95,7 @@ def execute(
     cell_seconds : float, optional
         How long a cell may run.
     quiet : notebooks.quiet.Quiet, optional
-        What to do when other processes disturb a measured cell. Without it each cell is executed once.
+        What to do when other processes disturb a cell that measures. Without it each cell is executed once.
 
     Returns
     -------

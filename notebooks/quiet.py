@@ -1,4 +1,4 @@
-"""Measured cells of a build: watched, repeated where other processes disturbed them, stamped where no quiet came."""
+"""Cells that measure, in a build: watched, repeated where others disturbed them, stamped where no quiet came."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 from inferkit.devices import OtherLoad, busy_watch
 
-from .source import first_line
+from .source import first_line, tags
 
 __all__ = ["WIDGET_VIEW", "Quiet", "busy_cells", "busy_words", "output_kinds", "output_parts"]
 
@@ -72,11 +72,12 @@ def _say(line: str) -> None:
 
 
 class Quiet:
-    """How one notebook's measured cells come to figures that no other process has disturbed.
+    """How the cells of one notebook that measure come to figures that no other process has disturbed.
 
     A cell that was disturbed is executed again, right after itself, once the machine is quiet, at most 3 times. If it
     then raises or gives outputs of other kinds, it can't be repeated, and its first outputs count. Where no quiet came,
-    a cell that is published with the same source and kinds of outputs keeps those, if they were measured in quiet;
+    nothing that follows is trusted, for it may show what was measured here: from there on each cell tagged ``measured``
+    keeps its published outputs, if it has the same source, the same kinds of outputs, and they were measured in quiet;
     else its outputs are stamped.
 
     Parameters
@@ -103,6 +104,7 @@ class Quiet:
         say: Callable[[str], object] = _say,
     ) -> None:
         self._published = {cell.id: cell for cell in published.cells} if published else {}
+        self._disturbed: str | None = None  # by whom, since the first cell that found no quiet
         self._left_s = wait_s
         self._watch = watch
         self._probe_s = probe_s
@@ -110,13 +112,22 @@ class Quiet:
 
     async def measure(self, cell: NotebookNode, run: Callable[[], Awaitable[object]]) -> None:
         """Execute a cell by `run`, as often as it takes, and leave in it the outputs that count."""
-        words = await self._disturbed(cell, run)
+        if self._disturbed:
+            await run()
+        else:
+            self._disturbed = await self._settle(cell, run)
+        if self._disturbed and "measured" in tags(cell):
+            self._stand_in(cell, self._disturbed)
+
+    async def _settle(self, cell: NotebookNode, run: Callable[[], Awaitable[object]]) -> str | None:
+        """Execute a cell until nobody disturbs it; say who did so to the end."""
+        words = await self._watched(cell, run)
         for _ in range(REPEATS):
             if not words or not await self._quiet_comes(cell, words):
                 break
             before = cell.outputs
             try:
-                again = await self._disturbed(cell, run)
+                again = await self._watched(cell, run)
             except CellExecutionError:
                 cell.outputs = before
                 break
@@ -124,10 +135,9 @@ class Quiet:
                 cell.outputs = before
                 break
             words = again
-        if words:
-            self._stand_in(cell, words)
+        return words
 
-    async def _disturbed(self, cell: NotebookNode, run: Callable[[], Awaitable[object]]) -> str | None:
+    async def _watched(self, cell: NotebookNode, run: Callable[[], Awaitable[object]]) -> str | None:
         with self._watch() as others:
             await run()
         return others.words or busy_words(cell.outputs)

@@ -221,35 +221,46 @@ def shown(cell):
     return [output.get("text") or output.data["text/plain"] for output in cell.outputs]
 
 
-REPEATED = [  # a cell; what others do (B: busy) at each run and while quiet is awaited; the output that counts
-    ("runs = globals().get('runs', 0) + 1\nruns", "B BB- B - -", "3"),
-    ("print('once', runs)", "-", "once 3\n"),
-    ("print(runs)\ndel runs", "B - -", "3\n"),  # the repeat raises
-    ("kind = 'kind' not in globals()\nprint(kind) if kind else kind", "B - -", "True\n"),  # the repeat gives no text
-    ("n = globals().get('n', 0) + 1\nprint(n)", "B - B - B - B", "4\n"),  # disturbed each time
-]
+def under_script(script, source):
+    """Execute cells while others do what the script says, at each run and each wait: B, they are busy."""
+    words = {"B": "other processes used 1.1 of 2 cores meanwhile", "-": None}
+    states, said = list(script.replace(" ", "")), []
+    quiet = Quiet(
+        wait_s=60, probe_s=0, say=said.append,
+        watch=lambda: contextlib.nullcontext(SimpleNamespace(words=words[states.pop(0)])),
+    )  # fmt: skip
+    executed = execute(from_text(source), "lesson", quiet=quiet)
+    assert states == []
+    return executed, said
 
 
 def test_only_disturbed_cells_are_repeated_each_before_the_next_one():
-    codes, states, expected = zip(*REPEATED, strict=True)
-    script = list("".join(states).replace(" ", ""))
-    words = {"B": "other processes used 1.1 of 2 cores meanwhile", "-": None}
-    said = []
-    quiet = Quiet(
-        wait_s=60, probe_s=0, say=said.append,
-        watch=lambda: contextlib.nullcontext(SimpleNamespace(words=words[script.pop(0)])),
+    repeated, quiet, timed, shows = (
+        "runs = globals().get('runs', 0) + 1\nruns", "print('once', runs)", "n = globals().get('n', 0) + 1", "print(n)"
     )  # fmt: skip
-    executed = execute(from_text(measured(*codes) + "\n# %%\nn, len(In)\n"), "lesson", quiet=quiet)
-    assert script == []
-    assert [shown(cell)[0] for cell in executed.cells] == [*expected, "(4, 7)"]
-    assert [len(cell.outputs) for cell in executed.cells] == [1, 1, 2, 2, 2, 1]
-    assert [cell.execution_count for cell in executed.cells] == [1, 2, 3, 4, 5, 6]
+    source = measured(repeated, quiet) + f'\n# %% tags=["timed"]\n{timed}\n{measured(shows)}\n# %%\nn, len(In)\n'
+    # The first cell is disturbed twice, the third each time: what it measured, the fourth shows.
+    executed, said = under_script("B B- B - -" + "-" + "B - B - B - B", source)
+    assert [shown(cell)[:1] for cell in executed.cells] == [["3"], ["once 3\n"], [], ["4\n"], ["(4, 6)"]]
+    assert [cell.execution_count for cell in executed.cells] == [1, 2, 3, 4, 5]
     assert executed.cells[0].outputs[0].execution_count == 1
-    assert [line.partition(":")[0] for line in busy_cells(executed)] == [
-        "cell 3 (print(runs))", "cell 4 (kind = 'kind' not in globals())", "cell 5 (n = globals().get('n', 0) + 1)",
-    ]  # fmt: skip
+    assert busy_cells(executed) == ["cell 4 (print(n)): other processes used 1.1 of 2 cores meanwhile"]
     waiting = "waiting for quiet, up to 1.0 minutes more; other processes used 1.1 of 2 cores meanwhile"
     assert said[0] == f"  runs = globals().get('runs', 0) + 1: {waiting}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "runs = 1 if 'runs' not in globals() else 1 / 0\nprint(runs)",
+        "print(1) if 'runs' not in globals() else 2\nruns = 1",
+    ],
+    ids=["raises", "is of another kind"],
+)
+def test_of_a_cell_that_cannot_be_repeated_the_first_outputs_count(code):
+    executed, _ = under_script("B - -", measured(code, "print('next')"))
+    assert [shown(cell)[0] for cell in executed.cells] == ["1\n", "next\n"]
+    assert len(busy_cells(executed)) == 2
 
 
 STRANGER = "import os, time\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)\nend = time.time() + 120\n"
