@@ -103,7 +103,7 @@ class Quiet:
         probe_s: float = PROBE_SECONDS,
         say: Callable[[str], object] = _say,
     ) -> None:
-        self._published = {cell.id: cell for cell in published.cells} if published else {}
+        self._published = {cell.get("id"): cell for cell in published.cells} if published else {}
         self._disturbed: str | None = None  # by whom, since the first cell that found no quiet
         self._left_s = wait_s
         self._watch = watch

@@ -235,18 +235,29 @@ def under_script(script, source):
 
 
 def test_only_disturbed_cells_are_repeated_each_before_the_next_one():
-    repeated, quiet, timed, shows = (
-        "runs = globals().get('runs', 0) + 1\nruns", "print('once', runs)", "n = globals().get('n', 0) + 1", "print(n)"
-    )  # fmt: skip
-    source = measured(repeated, quiet) + f'\n# %% tags=["timed"]\n{timed}\n{measured(shows)}\n# %%\nn, len(In)\n'
-    # The first cell is disturbed twice, the third each time: what it measured, the fourth shows.
+    source = """
+# %%
+runs = n = 0
+# %% tags=["measured"]
+runs += 1
+runs
+# %% tags=["measured"]
+print("once", runs)
+# %% tags=["timed"]
+n += 1
+# %% tags=["measured"]
+print(n)
+# %%
+n, len(In)
+"""
+    # `runs` is disturbed twice, `n` each time: what it measured, the next one shows.
     executed, said = under_script("B B- B - -" + "-" + "B - B - B - B", source)
-    assert [shown(cell)[:1] for cell in executed.cells] == [["3"], ["once 3\n"], [], ["4\n"], ["(4, 6)"]]
-    assert [cell.execution_count for cell in executed.cells] == [1, 2, 3, 4, 5]
-    assert executed.cells[0].outputs[0].execution_count == 1
-    assert busy_cells(executed) == ["cell 4 (print(n)): other processes used 1.1 of 2 cores meanwhile"]
+    assert [shown(cell)[:1] for cell in executed.cells] == [[], ["3"], ["once 3\n"], [], ["4\n"], ["(4, 7)"]]
+    assert [cell.execution_count for cell in executed.cells] == [1, 2, 3, 4, 5, 6]
+    assert executed.cells[1].outputs[0].execution_count == 2
+    assert busy_cells(executed) == ["cell 5 (print(n)): other processes used 1.1 of 2 cores meanwhile"]
     waiting = "waiting for quiet, up to 1.0 minutes more; other processes used 1.1 of 2 cores meanwhile"
-    assert said[0] == f"  runs = globals().get('runs', 0) + 1: {waiting}"
+    assert said[0] == f"  runs += 1: {waiting}"
 
 
 @pytest.mark.parametrize(
