@@ -129,6 +129,8 @@ def make(kind, venv=VENV, base=None):
     uv = [program("uv", venv), "pip"]
     lock = os.path.join(HERE, "lock-%s.txt" % kind)
     subprocess.check_call(uv + ["install", "--require-hashes", "-r", lock], env=environment)
+    # the project's name until version 0.1; both would own the command `inferkit`
+    subprocess.check_call(uv + ["uninstall", "-q", "inferkit"], env=environment)
     subprocess.check_call(
         uv + ["install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT], env=environment
     )

@@ -5,13 +5,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+DISTRIBUTION = "inferkit-course"  # the package index has another project called inferkit, and not this one
+RESTORE = "restore it: git checkout inferkit/bundled in the checkout, or install inferkit from git again"
+UPDATE = "update inferkit: git pull in its checkout, or install it from git again"
 
 
 class InputError(ValueError):
@@ -30,14 +36,14 @@ class MissingExtraError(ImportError):
 
 
 def require(module: str, *, extra: str) -> Any:
-    """Import an optional dependency, or say which extra brings it.
+    """Import an optional dependency, or say with which line it is installed.
 
     Parameters
     ----------
     module : str
         The module's dotted name.
     extra : str
-        The extra of ``inferkit`` that installs it.
+        The extra that asks for it.
 
     Returns
     -------
@@ -61,9 +67,83 @@ def require(module: str, *, extra: str) -> Any:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise MissingExtraError(
-            f'this needs {package}, which is not installed. Install it with: pip install "inferkit[{extra}]"'
-        ) from error
+        mending = _mending(package, extra)
+        raise MissingExtraError(f"this needs {package}, which is not installed. Install it with: {mending}") from error
+
+
+def _mending(module: str, extra: str) -> str:
+    """Return the line that installs a module, and what else its extra lacks."""
+    name = module.replace("_", "-")
+    try:
+        packages = packages_of(extra)
+    except ImportError:
+        return pip_install([Package(name, None, "", False)])
+    if name in [one.name for one in packages]:  # else another of them brings it, such as dask[distributed]
+        packages = [one for one in packages if one.name == name or not one.is_fine]
+    return pip_install(packages)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that something here needs.
+
+    Parameters
+    ----------
+    name : str
+        With its own extras, such as ``"dask[distributed]"``.
+    installed : str or None
+        Its version.
+    wanted : str
+        Versions that will do, such as ``">=2.1"``.
+    is_fine : bool
+    """
+
+    name: str
+    installed: str | None
+    wanted: str
+    is_fine: bool
+
+
+def packages_of(extra: str = "") -> list[Package]:
+    """Return the packages that an extra adds on this system, as they are installed.
+
+    Parameters
+    ----------
+    extra : str, optional
+        Without one: what is always needed.
+
+    Raises
+    ------
+    ImportError
+        If the library was not installed, but is imported from a folder.
+
+    Examples
+    --------
+    >>> [package.name for package in packages_of("bayes")]
+    ['arviz', 'pymc']
+    """
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+    always = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    if extra:
+        wanted = [r for r in wanted if r not in always and r.marker and r.marker.evaluate({"extra": extra})]
+    return [_package(r) for r in (wanted if extra else always)]
+
+
+def _package(requirement: Any) -> Package:
+    name, wanted = requirement.name, requirement.specifier
+    full_name = f"{name}[{','.join(sorted(requirement.extras))}]" if requirement.extras else name
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Package(full_name, None, str(wanted), False)
+    return Package(full_name, found, str(wanted), bool(wanted.contains(found, prereleases=True)))
+
+
+def pip_install(packages: Iterable[Package]) -> str:
+    """Return the line for a shell that installs packages, or makes them new enough."""
+    return " ".join(["pip install", *(f'"{one.name}{one.wanted}"' for one in packages)])
 
 
 @contextmanager

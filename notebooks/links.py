@@ -58,7 +58,7 @@ class Links:
     --------
     >>> links = Links("https://github.com/somebody/course", "main")
     >>> links.requirement
-    'inferkit[colab] @ git+https://github.com/somebody/course@main'
+    'inferkit-course[colab] @ git+https://github.com/somebody/course@main'
     >>> links.colab("notebooks/01_one.ipynb")
     'https://colab.research.google.com/github/somebody/course/blob/main/notebooks/01_one.ipynb'
     """
@@ -82,7 +82,7 @@ class Links:
     @property
     def requirement(self) -> str:
         """What pip installs on Colab."""
-        return f"inferkit[colab] @ git+{self.repository}@{self.branch}"
+        return f"inferkit-course[colab] @ git+{self.repository}@{self.branch}"
 
     def source(self, path: str) -> str:
         """Return the address at which a file is read."""
@@ -181,6 +181,7 @@ def _notebook(text: str, links: Links) -> str:
 def _readme(text: str, links: Links) -> str:
     """Return the README with its addresses, and with links beside each lesson that it names as built."""
     text = re.sub(r"(?<=git clone )https://\S+", links.repository, text)
+    text = re.sub(r"(?<=git\+)https://[^\s\"]+", f"{links.repository}@{links.branch}", text)
     text = re.sub(r"https://mybinder\.org/v2/gh/[^)\s]+", links.binder(FIRST), text)
     text = re.sub(r"https://colab\.research\.google\.com/github/[^)\s]+", links.colab(f"notebooks/{FIRST}"), text)
     return _ROW.sub(lambda row: f"{row[1]} {_beside(row['lesson'], links)}|", text)

@@ -1,8 +1,11 @@
 """Errors, optional imports, whole files, seeds."""
 
 import os
+import shlex
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,69 @@ import pytest
 from inferkit import _base
 from inferkit._base import InputError, MissingExtraError
 
+ROOT = Path(__file__).parent.parent
 
-def test_require_names_the_line_that_installs():
-    with pytest.raises(MissingExtraError, match=r'pip install "inferkit\[onnx\]"') as caught:
-        _base.require("no_such_package.sub", extra="onnx")
+
+METADATA = [
+    "numpy>=1",
+    "no-such-package>=3; extra == 'x'",
+    "pytest>=99999; extra == 'x'",
+    "hypothesis; extra == 'x'",
+    "also-absent[fast,small]>=2; extra == 'x'",
+    "other-system; sys_platform == 'beos' and extra == 'x'",
+    "another; extra == 'y'",
+]
+
+
+@pytest.fixture
+def metadata(monkeypatch):
+    monkeypatch.setattr(_base, "requires", {"inferkit-course": METADATA}.__getitem__)
+
+
+def hint(module, extra):
+    with pytest.raises(MissingExtraError) as caught:
+        _base.require(module, extra=extra)
     assert isinstance(caught.value, ImportError)
+    words, line = str(caught.value).split(" Install it with: ")
+    assert words == f"this needs {module.partition('.')[0]}, which is not installed."
+    shell = shlex.shlex(line, posix=True, punctuation_chars=True)
+    shell.whitespace_split = True
+    return list(shell)
+
+
+def test_require_names_the_package_with_its_bound_and_what_else_the_extra_lacks(metadata):
+    """As a shell splits the line: without quotes, what stands behind ``>`` would name a file."""
+    wanted = ["no-such-package>=3", "pytest>=99999", "also-absent[fast,small]>=2"]
+    assert hint("no_such_package.sub", "x") == ["pip", "install", *wanted]
+
+
+def test_a_module_that_another_package_brings_is_installed_by_its_whole_extra(metadata):
+    assert "hypothesis" in hint("brought_by_one_of_them", "x")
+
+
+def test_without_the_metadata_the_hint_has_no_bound(monkeypatch):
+    def requires(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(_base, "requires", requires)
+    assert hint("no_such_package.sub", "x") == ["pip", "install", "no-such-package"]
+
+
+def test_packages_are_those_of_this_extra_on_this_system(metadata):
+    assert [one.name for one in _base.packages_of()] == ["numpy"]
+    found = {one.name: one for one in _base.packages_of("x")}
+    assert list(found) == ["no-such-package", "pytest", "hypothesis", "also-absent[fast,small]"]
+    assert [one.is_fine for one in found.values()] == [False, False, True, False]
+    assert (found["no-such-package"].installed, found["pytest"].installed) == (None, pytest.__version__)
+
+
+def test_every_hint_takes_its_bounds_from_pyproject():
+    """Of the distribution as it is installed: its name, and what each extra asks for."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for extra in extras.keys() - {"course", "dev"}:  # they ask for other extras
+        named = hint("no_such_package", extra)[2:]
+        assert named, extra
+        assert set(named) <= {line.partition(";")[0] for line in extras[extra]}
 
 
 def test_require_does_not_hide_a_failure_inside_an_installed_package(tmp_path, monkeypatch):

@@ -88,12 +88,13 @@ def test_what_is_run_and_in_which_order(recorded, tmp_path):
     boot.make("course", venv, base=["py", "-3.13"])
     commands = [command for command, _ in recorded]
     assert commands[0] == ["py", "-3.13", "-m", "venv", "--clear", venv]
-    assert [command[0] for command in commands[1:]] == [boot.program(n, venv) for n in ("python", "uv", "uv")]
+    assert [command[0] for command in commands[1:]] == [boot.program(n, venv) for n in ("python", "uv", "uv", "uv")]
     assert [Path(word).name for c in commands for word in c if word.endswith(".txt")] == [
         "lock-uv.txt", "lock-course.txt",
     ]  # fmt: skip
     assert all("--require-hashes" in command for command in commands[1:3])
-    assert "--no-index" in commands[3]
+    assert commands[3][1:] == ["pip", "uninstall", "-q", "inferkit"]  # as it was called once
+    assert "--no-index" in commands[4]
     assert all(env["VIRTUAL_ENV"] == venv for _, env in recorded[2:])
     assert boot.is_ready("course", venv)
     assert not boot.is_ready("dev", venv)

@@ -175,7 +175,7 @@ def test_what_is_not_installed_is_said_with_the_line_that_installs_it(cli, tmp_p
     code, out, errors = cli("bench", tmp_path / "a.onnx")
     assert (code, out) == (2, "")
     assert is_one_line(errors, "bench")
-    assert 'pip install "inferkit[onnx]"' in errors
+    assert 'pip install "onnxruntime>=' in errors
 
 
 # -- predict -----------------------------------------------------------------------------------------
@@ -502,7 +502,7 @@ def test_a_runtime_that_is_missing_is_found(cli, quick, monkeypatch):
     code, out, _ = cli("doctor")
     assert code == 1
     assert re.search(r"^  FAILED +an answer ", out, re.M)
-    assert "an answer: pip install --upgrade --force-reinstall ai-edge-litert" in out
+    assert re.search("^  an answer +pip install --upgrade --force-reinstall ai-edge-litert$", out, re.M)
 
 
 def test_a_damaged_bundle_is_found(cli, quick, copy):
@@ -518,7 +518,7 @@ def test_a_ledger_that_cannot_be_kept_is_said_and_costs_nothing_else(cli, quick,
     code, out, _ = cli("doctor")
     assert code == 0
     assert re.search(r"^  no +the ledger +.*will not be kept", out, re.M)
-    assert "the ledger: set INFERKIT_LEDGER" in out
+    assert re.search("^  the ledger +set INFERKIT_LEDGER", out, re.M)
     monkeypatch.setenv("INFERKIT_LEDGER", str(tmp_path))
     assert re.search(r"^  no +the ledger +path: expected a file", cli("doctor")[1], re.M)
 
@@ -528,7 +528,7 @@ def test_no_jupyter_is_said_with_the_line_that_mends_it(cli, monkeypatch):
     code, out, _ = cli("doctor")
     assert code == 0
     assert re.search(r"^  no +Jupyter +ModuleNotFoundError", out, re.M)
-    assert 'Jupyter: pip install "inferkit[notebooks]"' in out
+    assert re.search("^  Jupyter +pip install --upgrade --force-reinstall ipykernel$", out, re.M)
 
 
 def test_a_kernel_whose_widgets_are_dumb_is_found(monkeypatch):
@@ -560,37 +560,21 @@ def test_what_an_extra_lacks_is_mended_by_a_line_that_works():
     assert extras - set(_doctor.PURPOSES) <= {"dev", "course", "colab"}  # made of the others
 
 
-REQUIREMENTS = [
-    "numpy>=1",
-    "no-such-package>=3; extra == 'x'",
-    "pytest>=99999; extra == 'x'",
-    "hypothesis; extra == 'x'",
-    "other-system; sys_platform == 'beos' and extra == 'x'",
-    "another; extra == 'y'",
-]
-
-
-def test_packages_are_those_of_this_extra_on_this_system():
-    assert [one.name for one in _doctor.packages_of(REQUIREMENTS, "")] == ["numpy"]
-    found = {one.name: one for one in _doctor.packages_of(REQUIREMENTS, "x")}
-    assert list(found) == ["no-such-package", "pytest", "hypothesis"]
-    assert [one.is_fine for one in found.values()] == [False, False, True]
-    assert found["no-such-package"].installed is None
-    assert _doctor._state(list(found.values())) == (
-        f"missing: no-such-package; other version: pytest {pytest.__version__}, not >=99999"
-    )
-    assert _doctor.mending("x", list(found.values())) == 'pip install "inferkit[x]"'
-    assert _doctor.mending("core", list(found.values())) == "pip install --upgrade inferkit"
-    assert _doctor.mending("x", [found["hypothesis"]]) is None
-
-
 def test_a_core_that_lacks_a_package_does_not_work(cli, quick, monkeypatch):
-    monkeypatch.setattr(_doctor, "requires", lambda name: ["no-such-package>=3", "another; extra == 'onnx'"])
+    asked = [
+        "no-such-package>=3",
+        "pytest>=99999; extra == 'onnx'",
+        "another; extra == 'onnx'",
+        "numpy; extra == 'skops'",
+    ]
+    monkeypatch.setattr("inferkit._base.requires", lambda name: asked)
     code, out, _ = cli("doctor")
     assert code == 1
     assert re.search(r"^  core .* missing: no-such-package$", out, re.M)
-    assert "  pip install --upgrade inferkit\n" in out
-    assert '  pip install "inferkit[onnx]"\n' in out
+    assert f"missing: another; other version: pytest {pytest.__version__}, not >=99999" in out
+    assert re.search('^  core +pip install "no-such-package>=3"$', out, re.M)
+    assert re.search('^  onnx +pip install "pytest>=99999" "another"$', out, re.M)
+    assert not re.search("^  skops +pip", out, re.M)
 
 
 def test_a_gpu_brings_its_extra_into_the_list(cli, quick, monkeypatch):

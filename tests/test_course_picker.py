@@ -236,5 +236,5 @@ def test_without_anywidget_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     import sys
 
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    with pytest.raises(MissingExtraError, match=r"inferkit\[notebooks\]"):
+    with pytest.raises(MissingExtraError, match='pip install "anywidget>='):
         fault_picker(sign_reader(), X, TRUTH)

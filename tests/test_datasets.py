@@ -61,7 +61,7 @@ def test_a_loader_gives_arrays_of_its_own(load):
 
 def test_as_frame_without_pandas_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtraError, match=r"inferkit\[pandas\]"):
+    with pytest.raises(MissingExtraError, match='pip install "pandas>='):
         load_digits(as_frame=True)
 
 

@@ -74,7 +74,7 @@ def test_one_changed_bit_is_refused(copy):
     content = bytearray((copy / "signs.png").read_bytes())
     content[len(content) // 2] ^= 1
     (copy / "signs.png").write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"signs.png: expected SHA-256 .* install inferkit again"):
+    with pytest.raises(ModelFileError, match=r"signs.png: expected SHA-256 .* git checkout inferkit/bundled"):
         load_signs()
 
 

@@ -93,7 +93,7 @@ def test_each_address_is_what_its_service_expects():
     assert ELSEWHERE.binder("01.ipynb") == (
         "https://mybinder.org/v2/gh/some-body/a.course/next%2Fyear?labpath=work%2F01.ipynb"
     )
-    assert ELSEWHERE.requirement == f"inferkit[colab] @ git+{base}@next/year"
+    assert ELSEWHERE.requirement == f"inferkit-course[colab] @ git+{base}@next/year"
 
 
 def test_there_and_back_gives_the_same_bytes(copied):
@@ -197,7 +197,8 @@ def test_elsewhere_it_does_nothing_and_says_nothing(tmp_path):
 
 def test_pip_understands_what_it_is_asked():
     asked = Requirement(HERE.requirement)
-    assert (asked.name, asked.extras, asked.url) == ("inferkit", {"colab"}, f"git+{HERE.repository}@{HERE.branch}")
+    assert (asked.name, asked.url) == (PROJECT["project"]["name"], f"git+{HERE.repository}@{HERE.branch}")
+    assert asked.extras == {"colab"}
     assert asked.extras <= set(PROJECT["project"]["optional-dependencies"])
 
 

@@ -143,7 +143,9 @@ def test_one_changed_bit_is_refused(copy, name, fmt):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=f"{name}: expected {path.name} with SHA-256 .* install inferkit again"):
+    with pytest.raises(
+        ModelFileError, match=f"{name}: expected {path.name} with SHA-256 .* git checkout inferkit/bundled"
+    ):
         load_reference(name, fmt)
 
 
@@ -164,7 +166,7 @@ def test_another_model_under_the_name_is_refused(copy):
 
 def test_a_missing_file_is_said_to_be_missing(copy):
     _file(copy, "digits-cnn", "litert").unlink()
-    with pytest.raises(ModelFileError, match=r"carries no file 'digits-cnn.tflite'.*install inferkit again"):
+    with pytest.raises(ModelFileError, match=r"carries no file 'digits-cnn.tflite'.*git checkout inferkit/bundled"):
         load_reference("digits-cnn")
 
 

@@ -217,27 +217,27 @@ def is_one_line(error, runtime, *words):
 
 
 @pytest.mark.parametrize(
-    ("runtime", "package", "extra"),
+    ("runtime", "package", "installed"),
     [
-        ("keras", "tensorflow", "cpu"),
-        ("tf.function", "tensorflow", "cpu"),
-        ("xla", "tensorflow", "cpu"),
-        ("mixed_float16", "keras", "cpu"),
-        ("mixed_bfloat16", "keras", "cpu"),
-        ("onnxruntime", "onnxruntime", "runtimes"),
-        ("onnxruntime", "onnx", "runtimes"),
-        ("onnxruntime", "tf2onnx", "runtimes"),
-        ("openvino", "openvino", "runtimes"),
+        ("keras", "tensorflow", "tensorflow"),
+        ("tf.function", "tensorflow", "tensorflow"),
+        ("xla", "tensorflow", "tensorflow"),
+        ("mixed_float16", "keras", "keras>="),
+        ("mixed_bfloat16", "keras", "keras>="),
+        ("onnxruntime", "onnxruntime", "onnxruntime>="),
+        ("onnxruntime", "onnx", "tf2onnx>="),
+        ("onnxruntime", "tf2onnx", "tf2onnx>="),
+        ("openvino", "openvino", "openvino>="),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(networks, monkeypatch, runtime, package, extra):
+def test_what_is_missing_is_said_in_one_line(networks, monkeypatch, runtime, package, installed):
     model = networks["digits-cnn"] if runtime != "openvino" else load_reference("digits-cnn")
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingRuntimeError) as error:
         compile_for(model, runtime)
-    is_one_line(error, runtime, f"this needs {package}, which", f'pip install "inferkit[{extra}]"')
+    is_one_line(error, runtime, f"this needs {package}, which", "pip install ", f'"{installed}')
 
 
 def test_an_installed_runtime_that_does_not_load_is_said_in_one_line(monkeypatch):

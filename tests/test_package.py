@@ -63,7 +63,7 @@ def test_the_wheel_works_in_an_empty_environment_with_the_core_alone(wheel, tmp_
         done = run(*install)
         assert done.returncode == 0, done.stderr
     code = """if True:
-        import inferkit, matplotlib.pyplot as plt
+        import inferkit, matplotlib.pyplot as plt, re
         X, y = inferkit.datasets.load_digits(return_X_y=True)
         reader = inferkit.predictor.digit_reader()
         assert (reader.predict(X.reshape(-1, 8, 8)[:200]) == y[:200]).mean() > 0.9
@@ -76,7 +76,7 @@ def test_the_wheel_works_in_an_empty_environment_with_the_core_alone(wheel, tmp_
             try:
                 use()
             except inferkit.MissingExtraError as error:
-                assert 'pip install "inferkit[' in str(error), error
+                assert re.search('pip install "[a-z]+>=', str(error)), error
             else:
                 raise AssertionError("an extra is not missing")
         print(inferkit.__version__, inferkit.__file__)
@@ -164,15 +164,73 @@ def test_an_old_python_can_at_least_read_the_bootstrap():
     ast.parse((ROOT / "binder" / "bootstrap.py").read_text(), feature_version=(3, 4))
 
 
-def test_nothing_names_a_registry_or_a_path_of_one_machine():
+def texts():
+    """Yield the name and the text of each file of the project that is one."""
     done = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    registry = re.compile("pypi" + r"\.org|pythonhosted" + r"\.org|npmjs" + r"\.(org|com)|deb\.debian" + r"\.org")
-    found = []
     for name in done.stdout.splitlines():
         path = ROOT / name
-        if path.suffix in {".keras", ".tflite", ".png", ".gz"} or not path.is_file():
-            continue
-        text = path.read_text(encoding="utf-8")
-        if registry.search(text) or str(ROOT) in text or str(Path.home()) + "/" in text:
-            found.append(name)
-    assert found == []
+        if path.suffix not in {".keras", ".tflite", ".png", ".gz"} and path.is_file():
+            yield name, path.read_text(encoding="utf-8")
+
+
+def test_nothing_names_a_registry_or_a_path_of_one_machine():
+    registry = re.compile("pypi" + r"\.org|pythonhosted" + r"\.org|npmjs" + r"\.(org|com)|deb\.debian" + r"\.org")
+    own = (str(ROOT), str(Path.home()) + "/")
+    assert [name for name, text in texts() if registry.search(text) or any(path in text for path in own)] == []
+
+
+# -- the package index has another project called inferkit --------------------------------------
+
+STRINGS_SIDE_BY_SIDE = re.compile(r"""["']\s*\n\s*[frb]*["']""")
+GAP = r"(?:[ \t]|\\\n)+"  # between the words of a command
+FROM_THE_INDEX = re.compile(
+    rf"""(?:\b(?:pip3?|uv|tool|conda){GAP}(?:install|add)(?:{GAP}[^\s#]+)*?{GAP}|\binstall\s+)"""  # or in words
+    r"""[\\"'`]*inferkit(?:-course)?(?:\[[^\]]*\])?(?![\w/\[-]|\s+@\s|\s+from\s+git\b)""",
+    re.I,
+)
+
+
+def from_the_index(text):
+    """Return the places of a text that would have somebody install this project by its name alone."""
+    return [found[0] for found in FROM_THE_INDEX.finditer(STRINGS_SIDE_BY_SIDE.sub("", text))]
+
+
+def test_no_message_fetches_this_project_from_the_index():
+    found = {name: from_the_index(text) for name, text in texts() if not name.startswith("tests/")}
+    assert {name: places for name, places in found.items() if places} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pip install inferkit",
+        "update with pip install --upgrade inferkit.",
+        "python -m pip install -U -q inferkit==0.1",
+        '%pip install "inferkit[serve,scale]"',
+        r"    %pip install -q \"inferkit-course[colab]\"\n",
+        "pip install 'inferkit-course>=0.1'",
+        "f'Install it with: pip install \"inferkit[{extra}]\"'",
+        'f"if a newer one wrote it, update yours: pip install "\n    "--upgrade inferkit"',
+        "pip3 install numpy \\\n  inferkit",
+        "uv pip install inferkit",
+        "uv tool install inferkit",
+        "`uv add inferkit-course`",
+        "registry.json is damaged; install inferkit again",
+    ],
+)
+def test_a_message_that_does_is_found(text):
+    assert len(from_the_index(f"Some words. {text} More words.")) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pip install -e ".[serve]"    # inferkit with what a server needs',
+        r"    %pip install -q \"inferkit-course[colab] @ git+https://github.com/inferkit/inferkit@main\"\n",
+        "pip install ./inferkit",
+        "pip install inferkit_like",
+        "git checkout inferkit/bundled in the checkout, or install inferkit from git again",
+    ],
+)
+def test_a_checkout_and_git_may_be_named(text):
+    assert from_the_index(text) == []

@@ -519,7 +519,7 @@ def test_a_truncated_document_is_refused(cut):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": VERSION + 1}, "pip install --upgrade inferkit"),
+        ({"version": VERSION + 1}, "git pull in its checkout"),
         ({"version": 0}, "version 0"),
         ({"format": "ledger"}, "no recording of an accelerator"),
         ({"surplus": 1}, "surplus"),

@@ -527,7 +527,7 @@ def test_rows_that_do_not_fit(digits):
 def test_without_mapie_the_extra_is_named(digits, monkeypatch):
     X, y = digits
     monkeypatch.setitem(sys.modules, "mapie.conformity_scores", None)
-    with pytest.raises(MissingExtraError, match=r"inferkit\[conformal\]"):
+    with pytest.raises(MissingExtraError, match='pip install "mapie>='):
         ConformalPredictor(digit_reader()).fit(X[:20], y[:20])
 
 

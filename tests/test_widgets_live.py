@@ -748,5 +748,5 @@ def test_importing_the_module_brings_in_no_widget_framework() -> None:
 
 def test_without_anywidget_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "inferkit\[notebooks\]"'):
+    with pytest.raises(MissingExtraError, match='pip install "anywidget>='):
         _ = widgets.__getattr__("LivePredictor")

@@ -203,7 +203,7 @@ def _check_workers(client: Any, address: str) -> None:
             got = repr(there) if isinstance(there, Exception) else _words(there)
             raise ConnectionError(
                 f"the worker {worker} cannot take this work: expected {_words(here)}, got {got}. "
-                'Install the same there: pip install "inferkit[scale]"'
+                'Install the same there, in a checkout of it: pip install ".[scale]"'
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._base import InputError
+from .._base import UPDATE, InputError
 
 Key = tuple[str, str | None, str, int, int | None]
 
@@ -163,10 +163,7 @@ class Entry:
             raise InputError(f"expected the fields of an entry as a dict, got {values!r:.60}")
         known = {one.name for one in fields(cls)}
         if unknown := sorted(str(key) for key in values.keys() - known):
-            raise InputError(
-                f"an entry has no field {', '.join(unknown):.80}; if a newer inferkit wrote it, update yours: "
-                "pip install --upgrade inferkit"
-            )
+            raise InputError(f"an entry has no field {', '.join(unknown):.80}; if a newer inferkit wrote it, {UPDATE}")
         if missing := [key for key in ("name", "measured_at") if key not in values]:
             raise InputError(f"an entry needs the field {' and '.join(missing)}; it has {sorted(values)!r:.200}")
         return cls(**values)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
-from .._base import InputError, require, whole_file
+from .._base import UPDATE, InputError, require, whole_file
 from ._entry import Entry
 from ._ledger_plot import draw
 from ._ledger_views import entries_not_beaten, html_table, text_table
@@ -199,8 +199,7 @@ class Ledger:
                 raise InputError('expected "version" and "entries" beside "format"')
             if version > VERSION:
                 raise LedgerError(
-                    f"{source} is a ledger of version {version}, and this inferkit reads {VERSION}; "
-                    "update with pip install --upgrade inferkit"
+                    f"{source} is a ledger of version {version}, and this inferkit reads {VERSION}; {UPDATE}"
                 )
             return Ledger([Entry.from_dict(values) for values in entries])
         except LedgerError:

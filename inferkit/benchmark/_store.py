@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from .._base import InputError
+from .._base import UPDATE, InputError
 from ._entry import Entry, Key
 
 VERSION = 1
@@ -158,7 +158,7 @@ class FileStore:
         if version > VERSION:
             raise LedgerError(
                 f"{self.path} is a ledger of version {version}, and this inferkit reads {VERSION}. It was left as it "
-                "is; update with pip install --upgrade inferkit, or give another path: Ledger.open(path)"
+                f"is; {UPDATE}, or give another path: Ledger.open(path)"
             )
         self._check(connection)
         return True

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .. import datasets
-from .._base import ModelFileError, bundled, sha256
+from .._base import RESTORE, ModelFileError, bundled, sha256
 from ._output import columns, deliver, results_only
 
 _WEIGHTS_LICENCE = "MIT, as the code"
@@ -77,7 +77,7 @@ def verification() -> tuple[dict[str, Any], str, int]:
     found = {file.name: verify(file) for file in files} | dict.fromkeys(_strangers(files), "is not registered")
     table = columns([("BAD" if fault else "ok", name, fault or "") for name, fault in found.items()])
     n_bad = sum(fault is not None for fault in found.values())
-    ending = f"{n_bad} of {len(found)} files are not as they should be; install inferkit again"
+    ending = f"{n_bad} of {len(found)} files are not as they should be; {RESTORE}"
     plain = {"ok": not n_bad, "files": [{"file": name, "fault": fault} for name, fault in found.items()]}
     return plain, f"{table}\n{ending if n_bad else f'all {len(found)} files are whole'}", int(n_bad > 0)
 
@@ -127,5 +127,5 @@ def _registry() -> dict[str, dict[str, Any]]:
     try:
         registry: dict[str, dict[str, Any]] = json.loads(bundled("registry.json").read_bytes())
     except (FileNotFoundError, ValueError) as error:
-        raise ModelFileError(f"registry.json is missing or damaged ({error}); install inferkit again") from error
+        raise ModelFileError(f"registry.json is missing or damaged ({error}); {RESTORE}") from error
     return registry

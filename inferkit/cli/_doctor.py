@@ -7,13 +7,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
 from queue import Empty
 from subprocess import DEVNULL
 from typing import Any
 
 from .. import __version__
-from .._base import InputError
+from .._base import RESTORE, InputError, Package, packages_of, pip_install
 from ..devices import EnergyCounter, Machine, describe, energy_counter, stamp
 from ._data import registered_files, verify
 from ._output import columns, deliver, results_only
@@ -38,26 +37,6 @@ PURPOSES = {
     "verify": "other people's measuring programs, to compare with",
 }
 _KERNEL_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package that something here needs.
-
-    Parameters
-    ----------
-    name : str
-    installed : str or None
-        Its version.
-    wanted : str
-        Versions that will do, such as ``">=2.1"``.
-    is_fine : bool
-    """
-
-    name: str
-    installed: str | None
-    wanted: str
-    is_fine: bool
 
 
 @dataclass(frozen=True)
@@ -105,8 +84,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _extra_plain(name: str, packages: list[Package]) -> dict[str, Any]:
-    mend = mending(name, packages)
-    return {"for": PURPOSES[name], "packages": [asdict(one) for one in packages], "mend": mend}
+    return {"for": PURPOSES[name], "packages": [asdict(one) for one in packages], "mend": mending(packages)}
 
 
 def _energy_plain(counter: EnergyCounter) -> dict[str, Any]:
@@ -121,10 +99,10 @@ def _table(groups: dict[str, list[Package]], checks: list[Check], machine: Machi
     parts.append("installed\n" + columns(rows, "  "))
     tried = [("ok" if c.is_fine else "FAILED" if c.is_core else "no", c.name, c.words) for c in checks]
     parts.append("tried\n" + columns(tried, "  "))
-    mends = [line for name, packages in groups.items() if (line := mending(name, packages))]
-    mends += [f"{c.name}: {c.mend}" for c in checks if not c.is_fine and c.mend]
+    mends = [(name, line) for name, packages in groups.items() if (line := mending(packages))]
+    mends += [(c.name, c.mend) for c in checks if not c.is_fine and c.mend]
     if mends:
-        parts.append("to mend what you need of it\n" + "\n".join(f"  {line}" for line in dict.fromkeys(mends)))
+        parts.append("to mend what you need of it\n" + columns(mends, "  "))
     parts.append("The core works." if works else "The core does not work.")
     return "\n\n".join(parts)
 
@@ -147,61 +125,17 @@ def installed() -> dict[str, list[Package]]:
     >>> "numpy" in [package.name for package in installed()["core"]]
     True
     """
-    try:
-        lines = requires("inferkit") or []
-    except PackageNotFoundError:  # a checkout that was not installed says nothing of what it needs
-        return {}
     names = [name for name in PURPOSES if name != "gpu" or describe().gpus]
-    return {name: packages_of(lines, "" if name == CORE else name) for name in names}
-
-
-def packages_of(lines: Iterable[str], extra: str) -> list[Package]:
-    """Return the packages that an extra adds on this system, as they are installed.
-
-    Parameters
-    ----------
-    lines : iterable of str
-        Requirements, as the metadata of a package has them.
-    extra : str
-        Empty for what is always needed.
-
-    Returns
-    -------
-    list of Package
-
-    Examples
-    --------
-    >>> packages_of(["numpy>=1", "no-such-package; extra == 'x'"], "x")
-    [Package(name='no-such-package', installed=None, wanted='', is_fine=False)]
-    """
-    from packaging.requirements import Requirement
-
-    wanted = [Requirement(line) for line in lines]
-    always = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
-    if extra:
-        wanted = [r for r in wanted if r not in always and r.marker and r.marker.evaluate({"extra": extra})]
-    return [_package(r.name, r.specifier) for r in (wanted if extra else always)]
-
-
-def _package(name: str, wanted: Any) -> Package:
     try:
-        found = version(name)
-    except PackageNotFoundError:
-        return Package(name, None, str(wanted), False)
-    return Package(name, found, str(wanted), bool(wanted.contains(found, prereleases=True)))
+        return {name: packages_of("" if name == CORE else name) for name in names}
+    except ImportError:  # a source tree that was not installed says nothing of what it needs
+        return {}
 
 
-def mending(extra: str, packages: list[Package]) -> str | None:
-    """Return the line that installs what an extra lacks; None if it lacks nothing.
-
-    Examples
-    --------
-    >>> mending("onnx", [Package("onnxruntime", None, ">=1.20", False)])
-    'pip install "inferkit[onnx]"'
-    """
-    if all(package.is_fine for package in packages):
-        return None
-    return "pip install --upgrade inferkit" if extra == CORE else f'pip install "inferkit[{extra}]"'
+def mending(packages: Iterable[Package]) -> str | None:
+    """Return the line that installs what is missing of some packages; None if nothing is."""
+    faulty = [package for package in packages if not package.is_fine]
+    return pip_install(faulty) if faulty else None
 
 
 # -- what works --------------------------------------------------------------------------------------
@@ -284,12 +218,11 @@ def _kernel() -> str:
         manager.shutdown_kernel(now=True)
 
 
-_AGAIN = "pip install --force-reinstall --no-deps inferkit"
 CHECKS: list[tuple[str, Callable[[], str], bool, str]] = [
     ("Python", _python, True, "install Python 3.11, 3.12 or 3.13"),
-    ("bundled files", _bundled, True, _AGAIN),
+    ("bundled files", _bundled, True, RESTORE),
     ("an answer", _answers, True, "pip install --upgrade --force-reinstall ai-edge-litert"),
     ("the clock", _clock, False, "time batches instead of single rows"),
     ("the ledger", _ledger, False, "set INFERKIT_LEDGER to a file in a folder that you may write to"),
-    ("Jupyter", _kernel, False, 'pip install "inferkit[notebooks]"'),
+    ("Jupyter", _kernel, False, "pip install --upgrade --force-reinstall ipykernel"),
 ]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from .._base import ModelFileError, bundled, sha256
+from .._base import RESTORE, ModelFileError, bundled, sha256
 
 
 def registered(name: str) -> bytes:
@@ -13,10 +13,10 @@ def registered(name: str) -> bytes:
         expected = next(entry["sha256"] for entry in entries.values() if entry["file"] == name)
         content = bundled(name).read_bytes()
     except (FileNotFoundError, ValueError, StopIteration) as error:
-        raise ModelFileError(f"{name}: not there, or not registered ({error}); install inferkit again") from error
+        raise ModelFileError(f"{name}: not there, or not registered ({error}); {RESTORE}") from error
     if sha256(content) != expected:
         raise ModelFileError(
             f"{name}: expected SHA-256 {expected[:12]}…, got {sha256(content)[:12]}… ({len(content):,} bytes): "
-            "it was changed or cut short; install inferkit again"
+            f"it was changed or cut short; {RESTORE}"
         )
     return content

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .._base import DISTRIBUTION
 from ._cpu import find_cpu
 from ._gpus import Gpu, find_gpus, output_of
 from ._limits import cores_granted, memory_limit, read_text
@@ -58,7 +59,7 @@ class Machine:
         Such as ``"Linux 6.1"``.
     python : str
     versions : dict of str to str
-        Versions of the installed packages that matter here, by their names on the package index.
+        Versions of the installed packages that matter here, by name.
     """
 
     name: str
@@ -285,7 +286,7 @@ def _versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            found[name] = version(DISTRIBUTION if name == "inferkit" else name)
         except PackageNotFoundError:
             continue
     return found

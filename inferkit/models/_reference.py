@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .._base import InputError, ModelFileError, bundled, sha256
+from .._base import RESTORE, InputError, ModelFileError, bundled, sha256
 from ._keras import load_keras
 from ._litert import LiteRTModel
 
@@ -157,11 +157,11 @@ def _verified(name: str, entry: dict[str, Any]) -> bytes:
     try:
         content = bundled(entry["file"]).read_bytes()
     except FileNotFoundError as error:
-        raise ModelFileError(f"{name}: {error}; install inferkit again") from error
+        raise ModelFileError(f"{name}: {error}; {RESTORE}") from error
     if sha256(content) != entry["sha256"]:
         raise ModelFileError(
             f"{name}: expected {entry['file']} with SHA-256 {entry['sha256'][:12]}… ({entry['bytes']:,} bytes), got "
-            f"{sha256(content)[:12]}… ({len(content):,} bytes): it was changed or cut short; install inferkit again"
+            f"{sha256(content)[:12]}… ({len(content):,} bytes): it was changed or cut short; {RESTORE}"
         )
     return content
 
@@ -184,4 +184,4 @@ def _registry() -> dict[str, dict[str, Any]]:
         entries: dict[str, dict[str, Any]] = json.loads(bundled("registry.json").read_bytes())
         return {name: entry for name, entry in entries.items() if entry.get("kind", "model") == "model"}
     except (FileNotFoundError, ValueError) as error:
-        raise ModelFileError(f"registry.json is missing or damaged ({error}); install inferkit again") from error
+        raise ModelFileError(f"registry.json is missing or damaged ({error}); {RESTORE}") from error

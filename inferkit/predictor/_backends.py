@@ -130,7 +130,9 @@ class SklearnBackend:
     resolution = 0.0
 
     def __init__(self, model: Any) -> None:
-        require("sklearn.utils.validation", extra="course").check_is_fitted(model)
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(model)
         self.model = model
         self._classes = getattr(model, "classes_", None)
         self._has_proba = self._classes is not None and hasattr(model, "predict_proba")

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .._base import InputError
+from .._base import UPDATE, InputError
 
 FORMAT, VERSION = "inferkit accelerator run", 1
 
@@ -57,9 +57,7 @@ def _check_format(document: Any, name: str) -> None:
     if not _is_whole(version) or version < 1:
         raise InputError(f"{name} is damaged: version {version!r:.40}; record it again")
     if version > VERSION:
-        raise InputError(
-            f"{name} is of version {version}, and this inferkit reads {VERSION}; pip install --upgrade inferkit"
-        )
+        raise InputError(f"{name} is of version {version}, and this inferkit reads {VERSION}; {UPDATE}")
 
 
 def checked(kind: type, values: Any, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from .._base import DISTRIBUTION
 from ..predictor import Predictor
 from ._codecs import read_infer, read_predict
 from ._endpoint import Endpoint
@@ -23,7 +24,7 @@ from ._openapi import OPEN_PATHS, document
 from ._page import page
 from ._settings import Settings
 
-_INFERKIT = version("inferkit")
+_INFERKIT = version(DISTRIBUTION)
 _ROOM_FOR = 8  # so many bodies of the largest size are held at once
 _CLOSE = [(b"connection", b"close")]
 _log = logging.getLogger("inferkit.serving")
