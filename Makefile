@@ -3,7 +3,8 @@
 PYTHON ?= python3
 N ?= 01
 ARGS ?=
-COURSE := $(PYTHON) binder/course.py
+# In place of the shell, so that a signal to make reaches it.
+COURSE := exec $(PYTHON) binder/course.py
 GPU_FLAG := $(if $(GPU),--gpu)
 
 help: ## list the targets

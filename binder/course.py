@@ -43,11 +43,21 @@ def plan(arguments):
         sys.exit(usage())
     kind, call, _ = COMMANDS[arguments[0]]
     options = [option for option in arguments[1:] if option != "--gpu"]
+    if arguments[0] in ("lecture", "reset"):
+        check_lesson(options[0] if options else "nothing")
     if len(options) < len(arguments) - 1:
         if kind != "course":
             sys.exit("--gpu goes with lab, lecture and reset; the tests run on the processor")
         kind = "gpu"
     return kind, call and call + options
+
+
+def check_lesson(number):
+    """End the program unless there is such a lesson: before an environment is made, as lessons are files."""
+    names = sorted(os.listdir(os.path.join(bootstrap.ROOT, "notebooks")))
+    there = [name[:2] for name in names if name[:2].isdigit() and name.endswith(".ipynb")]
+    if number.split("_")[0].zfill(2) not in there:
+        sys.exit("expected the number of a lesson, got %s; the lessons are: %s" % (number, ", ".join(there)))
 
 
 def run(command):

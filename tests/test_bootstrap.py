@@ -1,15 +1,19 @@
 """The environment and the commands, made by the standard library alone: on this machine, and as Windows would."""
 
+import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.interpreters import bootstrap
+from tests.machine import not_checked
 
 ROOT = Path(__file__).parent.parent
 boot = bootstrap()
@@ -71,6 +75,12 @@ def test_a_python_works_if_it_is_of_the_right_version(oldest, newest, runs):
     assert not boot.works(["/nonexistent/python"], oldest, newest)
 
 
+def test_a_python_without_what_makes_environments_is_passed_over():
+    """As a system's own may be; and an environment that another program made may have no pip."""
+    assert boot.works([sys.executable], modules="venv, ensurepip")
+    assert not boot.works([sys.executable], modules="venv, no_such_module")
+
+
 # -- making it --------------------------------------------------------------------------------------------------
 
 
@@ -78,8 +88,8 @@ def test_a_python_works_if_it_is_of_the_right_version(oldest, newest, runs):
 def recorded(tmp_path, monkeypatch):
     """Return the commands that making an environment runs, on a machine where each succeeds."""
     ran = []
-    monkeypatch.setattr(boot.subprocess, "check_call", lambda command, env=None: ran.append((command, env)))
-    monkeypatch.setattr(boot, "works", lambda command, *_: command != [boot.program("python", str(tmp_path))])
+    monkeypatch.setattr(boot, "step", lambda what, command, env=None: ran.append((command, env)))
+    monkeypatch.setattr(boot, "works", lambda command, *_, **__: command != [boot.program("python", str(tmp_path))])
     return ran
 
 
@@ -101,18 +111,102 @@ def test_what_is_run_and_in_which_order(recorded, tmp_path):
     assert (tmp_path / "share/jupyter/lab/settings/overrides.json").exists()
 
 
-def test_an_interrupted_environment_is_not_ready(recorded, tmp_path, monkeypatch):
+def test_an_interrupted_environment_is_not_ready(recorded, tmp_path, monkeypatch, capsys):
     boot.make("dev", str(tmp_path), base=["python"])
     assert boot.is_ready("course", str(tmp_path))
 
-    def interrupt(command, env=None):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(boot.subprocess, "check_call", interrupt)
+    monkeypatch.setattr(boot, "step", interrupt)
     monkeypatch.setattr(boot, "is_ready", lambda *_: False)
-    with pytest.raises(SystemExit, match="goes on from here"):
+    with pytest.raises(SystemExit, match="130"):
         boot.ensure("dev", str(tmp_path))
+    assert capsys.readouterr().err == "\nInterrupted. The same command goes on from here.\n"
     assert not list(tmp_path.glob("*.stamp"))
+
+
+def test_work_that_takes_long_says_what_is_under_way(monkeypatch, tmp_path):
+    heard = tmp_path / "heard"
+    told = []
+    monkeypatch.setattr(boot, "EVERY_S", 0.01)
+    monkeypatch.setattr(boot, "say", lambda line: told.append(line) or ("Downloading" in line and heard.touch()))
+    code = "import os, sys, time; print('Downloading päckages', flush=True)\n"
+    code += "while not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+    boot.step("Installing", [sys.executable, "-X", "utf8", "-c", code, str(heard)])
+    assert told[0] == "Installing ..."
+    assert told[-1] == "  0 s: Downloading p?ckages"
+
+
+# What fails, as uv says it; what then is the last line. (Where the cause is known, the only one.)
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (
+            "x: failed to write\\n  Caused by: No space left on device (os error 28)",
+            ["The disk is full: the environment takes 3 GB."],
+        ),
+        ("x: no such package", ["Installing failed:", "x: no such package"]),
+    ],
+)
+def test_a_failure_says_what_failed_and_leaves_no_stamp(monkeypatch, tmp_path, said, lines):
+    program = [sys.executable, "-c", f"import sys; sys.exit('{said}')"]
+    monkeypatch.setattr(boot, "make", lambda *_: boot.step("Installing", program))
+    with pytest.raises(SystemExit) as ended:
+        boot.ensure("course", str(tmp_path))
+    printed = str(ended.value.code).splitlines()
+    assert len(printed) == len(lines)
+    assert all(line.startswith(beginning) for line, beginning in zip(printed, lines, strict=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(tmp_path):
+    os.symlink("/dev/full", tmp_path / "stamp.part")
+    with pytest.raises(OSError, match="No space left"):
+        boot.write(str(tmp_path / "stamp"), "text" * 10_000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_what_ends_the_making_ends_all_that_it_started(tmp_path, name, code):
+    """A program that does not listen, and one that it started."""
+    deaf = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]"
+    program = (
+        f"{deaf}; import os, subprocess, sys;"
+        f"child = subprocess.Popen([sys.executable, '-c', '{deaf}; time.sleep(600)']);"
+        "print(os.getpid(), child.pid, flush=True); time.sleep(600)"
+    )
+    code_of_caller = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'binder')!r}); import bootstrap as boot;"
+        "boot.EVERY_S, boot.CLOSING_S, boot.is_ready = 0.1, 0.5, lambda *_: False;"
+        f"boot.make = lambda *_: boot.step('At it', [sys.executable, '-c', {program!r}]); boot.ensure('course')"
+    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    caller = subprocess.Popen([sys.executable, "-c", code_of_caller], **options)
+    pids = next(found[1].split() for line in caller.stdout if (found := re.search(r"s: (\d+ \d+)$", line)))
+    caller.send_signal(getattr(signal, name))
+    _, errors = caller.communicate(timeout=60)
+    assert caller.returncode == code
+    assert "Traceback" not in errors
+    assert [pid for pid in pids if is_running(pid)] == []
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_uv_does_without_a_memory_that_cannot_be_written_to(tmp_path, capsys):
+    """A file in the place of the folder, as root may write into any."""
+    (tmp_path / "file").touch()
+    assert "UV_NO_CACHE" not in boot.for_uv("x", {"XDG_CACHE_HOME": str(tmp_path)})
+    assert capsys.readouterr().out == ""
+    for variables in ({"XDG_CACHE_HOME": str(tmp_path / "file")}, {"UV_CACHE_DIR": str(tmp_path / "file" / "x")}):
+        assert boot.for_uv("x", variables)["UV_NO_CACHE"] == "1"
+        assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("platform", "refused"), [("linux", False), ("darwin", True), ("win32", True)])
@@ -210,6 +304,51 @@ def test_an_old_python_can_at_least_read_the_commands():
 
     for name in ("bootstrap.py", "course.py"):
         ast.parse((ROOT / "binder" / name).read_text(encoding="utf-8"), feature_version=(3, 4))
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a copy of the commands and of the lessons' names, with no environment."""
+    root = tmp_path / "x y" / "Übung"
+    shutil.copytree(ROOT / "binder", root / "binder", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "notebooks").mkdir()
+    (root / "notebooks" / "01_one.ipynb").touch()
+    return root
+
+
+def pythons():
+    """Return this Python, and of those that are too old the oldest and the newest that a version manager keeps."""
+    kept = glob.glob(str(Path.home() / ".pyenv" / "versions" / "[23].*" / "bin" / "python"))
+    old = [path for path in kept if boot.works([path], (2, 7), (3, 10), "os")]
+    old.sort(key=lambda path: [int(number) for number in re.findall(r"\d+", path.rpartition("/versions/")[2])])
+    return [sys.executable, *dict.fromkeys([*old[:1], *old[-1:]])]
+
+
+def call(python, checkout, *arguments):
+    """Run the command by a Python, where no other one is found."""
+    command = [python, str(checkout / "binder" / "course.py"), *arguments]
+    environment = {"PATH": "/nonexistent", "PYENV_ROOT": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_a_wrong_lesson_is_refused_before_anything_is_made(checkout, python):
+    for *arguments, number in (["lecture", "foo"], ["reset", "99"], ["lecture", "--gpu", "013"]):
+        done = call(python, checkout, *arguments, number)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"expected the number of a lesson, got {number}; the lessons are: 01\n"
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize("python", pythons()[1:] or [None])
+def test_a_python_that_is_too_old_is_told_what_is_needed(checkout, python):
+    if python is None:
+        not_checked("that a Python which is too old is told so. Install one: pyenv install 3.10")
+    done = call(python, checkout, "lab")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("inferkit needs Python 3.11, 3.12 or 3.13 with its venv module; this is Python ")
+    assert not (checkout / ".venv").exists()
 
 
 def test_a_machine_without_a_python_is_told_by_course_too(tmp_path):
