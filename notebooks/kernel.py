@@ -160,7 +160,7 @@ def _clean(notebook: NotebookNode) -> NotebookNode:
         for output in cell.outputs:
             if "data" in output:
                 output.data.pop(WIDGET_VIEW, None)
-            if "execution_count" in output:  # a repeat, or a notebook built before, may have had another
+            if "execution_count" in output:  # one kept from an earlier build may have another
                 output.execution_count = cell.execution_count
             if output.output_type == "error":  # the traceback holds paths of this machine
                 output.traceback = [f"{output.ename}: {output.evalue}"]

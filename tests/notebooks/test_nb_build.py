@@ -235,8 +235,7 @@ def under_script(script, source):
 
 
 def test_only_disturbed_cells_are_repeated_each_before_the_next_one():
-    source = """
-# %%
+    source = """# %%
 runs = n = 0
 # %% tags=["measured"]
 runs += 1
@@ -289,7 +288,7 @@ def stranger():
 
 def computing(what):
     """Return a cell that has the processor for half a second, so that it is seen who takes it away."""
-    return f"import time\nend = time.perf_counter() + 0.5\nwhile time.perf_counter() < end: pass\nprint({what!r})"
+    return f"import time\nend = time.perf_counter() + 0.5\nwhile time.perf_counter() < end: pass\n{what!r}"
 
 
 def test_where_no_quiet_comes_quiet_outputs_stay_and_others_are_stamped(stranger, tmp_path, capsys):
@@ -299,18 +298,19 @@ def test_where_no_quiet_comes_quiet_outputs_stay_and_others_are_stamped(stranger
     source.write_text(measured(*map(computing, whats)), encoding="utf-8")
     published = from_text(source.read_text(encoding="utf-8"))
     for cell in published.cells:
-        cell.outputs = [nbformat.v4.new_output("stream", text="old\n")]
+        cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "old"}, execution_count=9)]
     published.cells[1].source += "  # once"
     busy = nbformat.v4.new_output("display_data", {"text/plain": "busy"}, metadata={"inferkit": {"busy": "others"}})
     published.cells[2].outputs.append(busy)
-    published.cells[3].outputs[0].text += "other processes used 1.1 of 2 cores meanwhile\n"
+    published.cells[3].outputs[0].data["text/plain"] += "\nother processes used 1.1 of 2 cores meanwhile"
     published.cells[4].outputs.append(nbformat.v4.new_output("display_data", {"text/plain": "x"}))
     nbformat.write(published, path)
 
     build.build(source, tmp_path, wait_s=0)
     made = nbformat.read(path, nbformat.NO_CONVERT)
     cells = [cell for cell in made.cells if cell.outputs]
-    assert [shown(cell)[0] for cell in cells] == ["old\n", *(f"{what}\n" for what in whats[1:])]
+    assert [shown(cell)[0] for cell in cells] == ["old", *map(repr, whats[1:])]
+    assert cells[0].outputs[0].execution_count == 1
     lines = [shown(cell)[1:] for cell in cells]
     assert lines[0] == []
     for (line,) in lines[1:]:
