@@ -1,15 +1,20 @@
-"""A cap on the memory of a process and all its children, as Binder has one: a control group of Linux."""
+"""What a session on Binder has: a cap on the memory of a process and all its children, and one core.
+
+The cap is a control group of Linux.
+"""
 
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cap", "NoCapError", "memory_cap"]
+from inferkit._base import InputError
+
+__all__ = ["Cap", "NoCapError", "entrance", "memory_cap", "session_cap"]
 
 _REMOVE_SECONDS = 5.0
 
@@ -68,6 +73,74 @@ def memory_cap(megabytes: int) -> Iterator[Cap]:
         yield cap
     finally:
         _remove(cap.folder)
+
+
+@contextmanager
+def session_cap(megabytes: int) -> Iterator[tuple[Cap | None, str]]:
+    """Cap memory where that can be done; where not, say why and go on.
+
+    Parameters
+    ----------
+    megabytes : int
+        The cap, in units of 2²⁰ bytes.
+
+    Yields
+    ------
+    tuple of Cap or None, and str
+        The cap, or None and the reason why there is none.
+    """
+    with ExitStack() as stack:
+        try:
+            found: tuple[Cap | None, str] = stack.enter_context(memory_cap(megabytes)), ""
+        except NoCapError as error:
+            found = None, str(error)
+        yield found
+
+
+def entrance(cap: Cap | None) -> Callable[[], None] | None:
+    """Return what a process that is about to be started calls to get what a session has: the cap, and one core.
+
+    The core is the one that INFERKIT_CORE names, else the last of those that this process may use. What runs two
+    sessions side by side names another for each.
+
+    Parameters
+    ----------
+    cap : Cap or None
+        The cap to go under, if there is one.
+
+    Returns
+    -------
+    callable or None
+        For ``preexec_fn`` of `subprocess`; None where there is no such thing.
+
+    Raises
+    ------
+    InputError
+        If INFERKIT_CORE names no core of this process.
+    """
+    if os.name != "posix":
+        return None
+    core = _core()
+
+    def enter() -> None:
+        if cap is not None:
+            cap.join()
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    return enter
+
+
+def _core() -> int | None:
+    """Return the core of a session; None where a process can't choose."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = os.sched_getaffinity(0)
+    named = os.environ.get("INFERKIT_CORE") or str(max(cores))
+    if named not in map(str, cores):
+        expected = ", ".join(map(str, sorted(cores)))
+        raise InputError(f"expected INFERKIT_CORE to be a core of this process ({expected}); got {named!r}")
+    return int(named)
 
 
 def _make(limit: int) -> Path:

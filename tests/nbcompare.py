@@ -25,6 +25,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbformat import NotebookNode
 from nbval import plugin as nbval
 from nbval.kernel import RunningKernel
 from nbval.plugin import pytest_addoption as pytest_addoption
@@ -92,7 +93,13 @@ def _compare_data(mime: str, reference: Any, fresh: Any) -> list[str]:
 
 
 def compare_outputs(reference: list[Output], fresh: list[Output], *, measured: bool) -> list[str]:
-    """Return what differs between the outputs that a cell has in the notebook and those it gave now."""
+    """Return what differs between the outputs that a cell has in the notebook and those it gave now.
+
+    Nothing may be on stderr.
+    """
+    written = "".join(o["text"] for o in fresh if o["output_type"] == "stream" and o["name"] == "stderr")
+    if written:
+        return [f"it wrote to stderr: {written.strip()}"]
     kinds = [output_kinds(outputs) for outputs in (reference, fresh)]
     if kinds[0] != kinds[1]:
         return [f"its outputs are of other kinds: {_list(kinds[0])} became {_list(kinds[1])}"]
@@ -100,6 +107,33 @@ def compare_outputs(reference: list[Output], fresh: list[Output], *, measured: b
         return []
     pairs = zip(map(output_parts, reference), map(output_parts, fresh), strict=True)
     return [f"{kind}: {line}" for a, b in pairs for kind in a for line in _compare_data(kind, a[kind], b[kind])]
+
+
+def compare_notebooks(reference: NotebookNode, fresh: NotebookNode) -> list[str]:
+    """Return what differs between a notebook and the same one executed now, each with the number of its code cell."""
+    number = 0
+    for before, now in zip_longest(reference.cells, fresh.cells, fillvalue=NotebookNode(cell_type="none", source="")):
+        number += before.cell_type == "code"
+        if (before.cell_type, before.source) != (now.cell_type, now.source):
+            return [f"{_where(number, before)}: it is not the published cell but another, or lost: {first_line(now)!r}"]
+    pairs = [pair for pair in zip(reference.cells, fresh.cells, strict=True) if pair[0].cell_type == "code"]
+    return [
+        f"{_where(number, before)}: {fault}"
+        for number, (before, now) in enumerate(pairs, 1)
+        for fault in _count_faults(before, number)
+        or _count_faults(now, number)
+        or compare_outputs(before.outputs, nbval.coalesce_streams(now.outputs), measured=is_measured(before))
+    ]
+
+
+def _where(number: int, cell: NotebookNode) -> str:
+    return f"cell [{number}] ({first_line(cell)})"
+
+
+def _count_faults(cell: NotebookNode, number: int) -> list[str]:
+    if cell.execution_count == number:
+        return []
+    return [f"it was executed as [{cell.execution_count}]; build the notebook top to bottom"]
 
 
 def _list(kinds: list[str]) -> str:
@@ -208,8 +242,8 @@ class LessonCell(nbval.IPyNbCell):
         self.parent.current = self
         if self.parent.broken_by:
             self.raise_cell_error(f"not executed: {self.parent.broken_by}")
-        if self.cell.execution_count != self.cell_num + 1:
-            self.raise_cell_error(f"it was executed as [{self.cell.execution_count}]; build the notebook top to bottom")
+        for fault in _count_faults(self.cell, self.cell_num + 1):
+            self.raise_cell_error(fault)
         try:
             super().runtest()
         except KernelDiedError:
@@ -221,9 +255,7 @@ class LessonCell(nbval.IPyNbCell):
 
     def compare_outputs(self, test: list[Output], ref: list[Output], skip_compare: Any = None) -> bool:
         """Return whether the outputs say the same; if not, keep why for the report."""
-        written = "".join(o["text"] for o in test if o["output_type"] == "stream" and o["name"] == "stderr")
-        faults = [f"it wrote to stderr: {written.strip()}"] if written else []
-        faults = faults or compare_outputs(ref, test, measured=is_measured(self.cell))
+        faults = compare_outputs(ref, test, measured=is_measured(self.cell))
         self.comparison_traceback = [f"  {line}" for line in faults]
         return not faults
 
@@ -233,7 +265,7 @@ class LessonCell(nbval.IPyNbCell):
         if not isinstance(error, nbval.NbCellError):
             return str(super().repr_failure(excinfo))
         details = f"\n{error.inner_traceback}" if error.inner_traceback else ""
-        return f"{self.path.name}, cell [{self.cell_num + 1}] ({first_line(self.cell)}): {error}{details}"
+        return f"{self.path.name}, {_where(self.cell_num + 1, self.cell)}: {error}{details}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ from notebooks.kernel import execute, kernel_env
 from notebooks.run import run_notebook
 from notebooks.source import from_text, write_text
 from tests import nbcompare
-from tests.nbcompare import compare_outputs, compare_texts
+from tests.nbcompare import compare_notebooks, compare_outputs, compare_texts
 
 FIGURE = """
 from matplotlib import pyplot as plt
@@ -210,6 +210,56 @@ def test_every_part_of_an_output_is_compared():
         changed.data[mime] = "c"
         assert compare_outputs([shown], [changed], measured=False) == [f"{mime}: {shown.data[mime]!r} became 'c'"]
         assert compare_outputs([shown], [changed], measured=True) == []
+
+
+# -- whole notebooks ---------------------------------------------------------------------------------------------
+
+
+def executed(*changes: Callable[[NotebookNode], object]) -> NotebookNode:
+    """Return a notebook with outputs of several kinds, as a page may leave it, and what is planted in it."""
+    stream, figure_data = (new_output("stream", text="one\n"), new_output("display_data", data=DRAWN))
+    notebook = from_text("# %% [markdown]\n# Words\n\n# %%\nprint('one')\n\n# %%\nfig")
+    for number, (cell, output) in enumerate(zip(notebook.cells[1:], (stream, figure_data), strict=True), 1):
+        cell.execution_count, cell.outputs = number, [copy.deepcopy(output)]
+    for change in changes:
+        change(notebook)
+    return notebook
+
+
+def in_cell(number: int, change: Callable[[NotebookNode], object]) -> Callable[[NotebookNode], object]:
+    return lambda notebook: change(notebook.cells[number])
+
+
+DRAWN = {"text/plain": "a figure", "text/html": "<p>a figure</p>"}
+WRITTEN = new_output("stream", name="stderr", text="oh\n")
+WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1f"}}
+PIECES = [new_output("stream", text=part) for part in ("o", "ne\n")]
+FIRST, LAST = "cell [1] (print('one')): ", "cell [2] (fig): "
+OTHER = "it is not the published cell but another, or lost: "
+BROKEN = {
+    "another output": (in_cell(1, text("one", "two")), [FIRST + "stdout: 'one' became 'two'"]),
+    "html": (in_cell(2, text("<p>", "<b>")), [LAST + "text/html: '<p>a figure</p>' became '<b>a figure</p>'"]),
+    "stderr": (in_cell(1, lambda cell: cell.outputs.append(WRITTEN)), [FIRST + "it wrote to stderr: oh"]),
+    "a lost cell": (lambda notebook: notebook.cells.pop(1), [FIRST + OTHER + "'fig'"]),
+    "a lost last cell": (lambda notebook: notebook.cells.pop(), [LAST + OTHER + "'(empty)'"]),
+    "another source": (in_cell(2, source("figs")), [LAST + OTHER + "'figs'"]),
+    "another order": (
+        in_cell(1, lambda cell: cell.update(execution_count=3)),
+        [FIRST + "it was executed as [3]; build the notebook top to bottom"],
+    ),
+    "not executed": (
+        in_cell(2, lambda cell: cell.update(execution_count=None)),
+        [LAST + "it was executed as [None]; build the notebook top to bottom"],
+    ),
+    "a stream in pieces": (in_cell(1, lambda cell: cell.update(outputs=copy.deepcopy(PIECES))), []),
+    "a widget's view": (in_cell(2, lambda cell: cell.outputs[0].data.update(WIDGET)), []),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_notebook_is_compared_cell_by_cell(name):
+    change, faults = BROKEN[name]
+    assert compare_notebooks(executed(), executed(change)) == faults
 
 
 def test_a_kernel_gets_the_environment_of_the_build_and_this_process_keeps_its_own(monkeypatch):
