@@ -3,16 +3,20 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import Watch
-from playwright.sync_api import Browser, Page, sync_playwright
+from lessons import Taught, as_notebook, is_presenting, presented
+from pages import LONG_S, Watch
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from server import Lab, running_lab
 
 from notebooks import lab as launcher
+from notebooks.kernel import NotebookError
+from notebooks.run import memory_budget
+from notebooks.source import SOURCES
 from tests.machine import chromium_path, not_checked
 
 FLAGS = [
@@ -28,6 +32,15 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 OpenPage = Callable[..., AbstractContextManager[Page]]
+LESSON_S = 1500  # for a whole lesson, which the first of its tests runs; each cell has its own time-out
+expect.set_options(timeout=120_000)  # for a machine that has other work
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a test that runs a lesson take its time."""
+    for item in items:
+        if "taught" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(LESSON_S))
 
 
 @pytest.fixture(scope="session")
@@ -75,19 +88,21 @@ def _environment(home: Path) -> dict[str, str]:
 def open_page(chromium: Browser, lab: Lab) -> OpenPage:
     """Return a function that opens a page of its own and, when the page is closed, holds it to two rules.
 
-    The rules: no request has left this machine, and the console shows no error. Arguments go to
-    the browser's context (``has_touch=True``, ``color_scheme="dark"``, ``viewport={...}``).
+    The rules: no request has left this machine, and the console shows no error. A page that is to see a kernel die is
+    opened with ``watched=False``. All other arguments go to the browser's context (``has_touch=True``,
+    ``color_scheme="dark"``, ``viewport={...}``).
     """
 
     @contextmanager
-    def open_it(**options: Any) -> Iterator[Page]:
+    def open_it(*, watched: bool = True, **options: Any) -> Iterator[Page]:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
-        context.set_default_timeout(90_000)  # for a machine that has other work
+        context.set_default_timeout(LONG_S * 1000)
         page = context.new_page()
         watch = Watch(page)
         try:
             yield page
-            watch.check()
+            if watched:
+                watch.check()
         finally:
             context.close()
 
@@ -99,3 +114,36 @@ def page(open_page: OpenPage) -> Iterator[Page]:
     """Open one page for one test, held to the same rules."""
     with open_page() as one:
         yield one
+
+
+# ---- A lesson, run once for all its tests ----
+
+
+@pytest.fixture(scope="module")
+def taught(
+    request: pytest.FixtureRequest, open_page: OpenPage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Taught]:
+    """Give the lesson that a test file names, as `make lecture` presents it, with all its cells run."""
+    name = request.module.LESSON
+    budget = memory_budget((SOURCES / name).with_suffix(".py"))
+    with ExitStack() as stack:
+        try:
+            lesson = stack.enter_context(
+                presented(name, open_page, tmp_path_factory.mktemp("lecture"), budget_mb=budget)
+            )
+        except NotebookError as error:  # said in a line, to each test
+            pytest.fail(str(error), pytrace=False)
+        yield lesson
+
+
+@pytest.fixture
+def lecture(taught: Taught) -> Page:
+    """Give the lesson as slides; a notebook that has left them does not come back to the same."""
+    assert is_presenting(taught.page)
+    return taught.page
+
+
+@pytest.fixture
+def lesson(taught: Taught) -> Page:
+    """Give the lesson as a student meets it."""
+    return as_notebook(taught.page)

@@ -1,29 +1,49 @@
 """A lesson in the browser: presented by a lecturer, worked through by a student, and what every lesson owes.
 
-A lesson is run once for all its tests. It starts as `make lecture` shows it; `as_notebook` leaves the slides, with the
-same kernel and the same widgets.
+A lesson is run once for all its tests: under the memory cap and on the one core of a session on Binder, in the
+environment in which it was built, its memory and the processor's time sampled. It starts as `make lecture` shows it;
+`as_notebook` leaves the slides, with the same kernel and the same widgets.
 """
 
 import os
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import nbformat
+import psutil
+from nbformat import NotebookNode
 from pages import (
+    FRAMES,
     axe_report,
     hide_side_panel,
+    next_frames,
+    run_code,
+    save_notebook,
+    settled,
     use_theme,
     wait_until_run,
 )
-from playwright.sync_api import Page, expect
-from server import running_lab
+from playwright.sync_api import Locator, Page, expect
+from server import Lab, running_lab
 
 from notebooks import lab as launcher
+from notebooks.cap import Cap, entrance, session_cap
+from notebooks.kernel import CELL_SECONDS, NotebookError, kernel_env
+from notebooks.run import BUDGET_SECONDS, CAP_MB, HEADING, Outcome
+from notebooks.source import ROOT, first_line
+from notebooks.watch import Watch
+from tests.machine import not_checked
+from tests.nbcompare import compare_notebooks
 
 OpenPage = Callable[..., AbstractContextManager[Page]]
 
 SHOTS = os.environ.get("INFERKIT_SHOTS")
+POLL_MS = 500
 
 
 def shoot(page: Page, name: str) -> None:
@@ -32,29 +52,121 @@ def shoot(page: Page, name: str) -> None:
         page.screenshot(path=Path(SHOTS, f"{name}.png"))
 
 
+# ---- The one run ----
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A lesson that has been run: its page, what came of the run, and why there was no cap (empty if there was one)."""
+
+    page: Page
+    outcome: Outcome
+    uncapped: str
+
+
 @contextmanager
-def presented(name: str, open_page: OpenPage, folder: Path) -> Iterator[Page]:
+def presented(name: str, open_page: OpenPage, folder: Path, *, budget_mb: int) -> Iterator[Taught]:
     """Present a copy of a lesson as `make lecture` does, and run all its cells."""
-    work = folder / "work"
-    launcher.sync(work)
-    command = launcher.command(name, [], work, lecture=True)
-    environment = {k: v for k, v in launcher.environment(work).items() if k != "MPLBACKEND"}
-    environment["INFERKIT_LEDGER"] = ":memory:"
-    # Nothing of what somebody else's Lab remembers, and nothing left for it.
-    environment |= {f"JUPYTERLAB_{name.upper()}_DIR": str(folder / name) for name in ("settings", "workspaces")}
     with (
-        running_lab(command, environment, work, folder / "lab.log") as lab,
+        session_cap(CAP_MB) as (cap, uncapped),
+        lecture_lab(name, folder, cap) as lab,
         open_page(viewport={"width": 1280, "height": 720}) as page,
     ):
-        page.goto(f"{lab.url}/lab/tree/{name}?token={lab.token}")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.wait_for_function(
-            "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-        )
-        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        wait_until_run(page)
+        outcome = run_lesson(page, lab, name, cap=cap, budget_mb=budget_mb)
         assert is_presenting(page), "the lecture did not start as slides"
-        yield page
+        yield Taught(page, outcome, uncapped)
+
+
+def lecture_lab(name: str, folder: Path, cap: Cap | None, built: Path = ROOT) -> AbstractContextManager[Lab]:
+    """Start JupyterLab as `make lecture` does, whole under the cap and on one core, as in Binder's container."""
+    work = folder / "work"
+    launcher.sync(work, built)
+    environment = launcher.environment(work) | kernel_env(folder)
+    environment["JUPYTER_CONFIG_PATH"] = launcher.environment(work)["JUPYTER_CONFIG_PATH"]
+    # Nothing of what somebody else's Lab remembers, and nothing left for it.
+    environment |= {f"JUPYTERLAB_{kind}_DIR": str(folder / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
+    command = launcher.command(name, [], work, lecture=True)
+    return running_lab(command, environment, work, folder / "lab.log", entrance(cap))
+
+
+def run_lesson(
+    page: Page, lab: Lab, name: str, *, published: Path = ROOT, cap: Cap | None, budget_mb: int,
+    cell_seconds: float = CELL_SECONDS, budget_seconds: float = BUDGET_SECONDS,
+) -> Outcome:  # fmt: skip
+    """Run all cells of a notebook once; compare what they give with the published notebook, and sample what they use.
+
+    A cell that raises or takes too long, and a kernel that dies, are errors that name the cell.
+    """
+    page.goto(f"{lab.url}/lab/tree/{name}?token={lab.token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
+    kernel = psutil.Process(int(run_code(page, "print(__import__('os').getpid())")))
+    watch = Watch(lambda: kernel)
+    watch.start()
+    began = time.monotonic()
+    try:
+        _run_all_cells(page, kernel, name, cap, cell_seconds)
+        watch.sample()
+    finally:
+        watch.stop()
+    seconds = time.monotonic() - began
+    save_notebook(page)
+    faults = compare_notebooks(*(nbformat.read(folder / name, as_version=4) for folder in (published, lab.root)))
+    return Outcome(name, not faults, seconds, watch.cpu_seconds, watch.peak_mb, budget_mb, "\n".join(faults),
+                   cap.kills() if cap else 0, budget_seconds)  # fmt: skip
+
+
+_STATE = """() => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  const cells = [...panel.content.model.cells].filter((c) => c.type === "code" && c.sharedModel.source.trim());
+  const may = (cell) => (cell.getMetadata("tags") ?? []).includes("raises-exception");
+  const outputs = (cell) => Array.from({ length: cell.outputs.length }, (_, index) => cell.outputs.get(index));
+  const error = (cell) => outputs(cell).find((output) => output.type === "error")?.toJSON();
+  const failed = cells.findIndex((cell) => !may(cell) && error(cell));
+  const open = cells.findIndex((c) => c.executionCount === null || c.executionState === "running");
+  const place = failed >= 0 ? failed : open;
+  return {
+    place,
+    source: cells[place]?.sharedModel.source,
+    failed: failed >= 0 ? `${error(cells[failed]).ename}: ${error(cells[failed]).evalue}` : null,
+    idle: panel.sessionContext.session.kernel.status === "idle",
+  };
+}"""
+
+
+def _run_all_cells(page: Page, kernel: psutil.Process, name: str, cap: Cap | None, cell_seconds: float) -> None:
+    page.evaluate(
+        """async () => {
+          const { commands } = window.jupyterapp;
+          await commands.execute("notebook:clear-all-cell-outputs");  // what is there at the end comes from this run
+          commands.execute("notebook:run-all-cells");
+        }"""
+    )
+    place, since = -1, time.monotonic()
+    while True:
+        state = page.evaluate(_STATE)
+        if state["place"] < 0 and state["idle"]:
+            return
+        where = f"{name}, cell [{state['place'] + 1}] ({first_line(NotebookNode(source=state['source'] or ''))})"
+        if state["failed"] is not None:
+            raise NotebookError(f"{where}: {state['failed']}")
+        if not _lives(kernel):
+            killed = f" ({cap.kills()} killed by the cap)" if cap else ""
+            raise NotebookError(f"{where}: the kernel died: out of memory, or a crash in compiled code{killed}")
+        if state["place"] != place:
+            place, since = state["place"], time.monotonic()
+        elif time.monotonic() > since + cell_seconds:
+            raise NotebookError(f"{where}: still running after {cell_seconds:g} s; make it shorter")
+        page.wait_for_timeout(POLL_MS)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_presenting(page: Page) -> bool:
@@ -69,21 +181,22 @@ def as_notebook(page: Page) -> Page:
         page.wait_for_function("() => document.body.dataset.jpDeckMode !== 'presenting'")
         page.set_viewport_size({"width": 1280, "height": 900})
         hide_side_panel(page)
-        page.wait_for_timeout(500)
+        next_frames(page)
     return page
 
 
 def scroll_to(page: Page, index: int) -> None:
-    """Make a cell the active one, at the top of the page."""
+    """Make a cell the active one, at the top of the page, and wait until it rests there."""
     page.evaluate(
-        """async (index) => {
+        f"""async (index) => {{
           const notebook = window.jupyterapp.shell.currentWidget.content;
           notebook.activeCellIndex = index;
           await notebook.scrollToItem(index, "start");
-        }""",
+          const top = () => notebook.widgets[index].node.getBoundingClientRect().top;
+          for (let before = null; before !== top(); await {FRAMES}) before = top();
+        }}""",
         index,
     )
-    page.wait_for_timeout(500)
 
 
 def cell_with(page: Page, text: str) -> int:
@@ -103,29 +216,8 @@ def run_cells_with(page: Page, *texts: str) -> None:
         scroll_to(page, cell_with(page, text))
         page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
         wait_until_run(page)
-        page.wait_for_timeout(500)
+        next_frames(page)
         shoot(page, f"lesson_{text[:5]}")
-
-
-def alternative_texts(page: Page) -> set[str]:
-    """Return what every picture in the outputs says instead; "NONE" stands for one that says nothing.
-
-    The page builds its cells as they come into view, so each cell with a picture is looked at in turn.
-    """
-    pictures = page.evaluate(
-        """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].map((cell, index) => [index,
-             (cell.sharedModel.outputs ?? []).map((output) => Object.keys(output.data ?? {})).filter(
-               (kinds) => kinds.includes("image/png") && !kinds.some((kind) => kind.includes("widget-view")),
-             ).length,
-           ]).filter(([, pictures]) => pictures > 0)"""
-    )
-    found: set[str] = set()
-    for index, wanted in pictures:
-        scroll_to(page, index)
-        shown = page.locator(".jp-Notebook .jp-Cell.jp-mod-active .jp-OutputArea-output img")
-        expect(shown).to_have_count(wanted)
-        found |= set(shown.evaluate_all("(all) => all.map((img) => img.alt || 'NONE')"))
-    return found
 
 
 def axe_in_both_themes(page: Page, part: str, shot: str) -> str:
@@ -134,7 +226,6 @@ def axe_in_both_themes(page: Page, part: str, shot: str) -> str:
     try:
         for theme in ("Light", "Dark"):
             use_theme(page, f"JupyterLab {theme}")
-            page.wait_for_timeout(300)
             shoot(page, f"{shot}_{theme}")
             reports.append(axe_report(page, part))
     finally:
@@ -164,14 +255,14 @@ def show_slide(page: Page, cells: list[int]) -> None:
     """Go to a slide and bring on all its fragments."""
     for index in (cells[0], cells[-1]):
         page.evaluate("(index) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; }", index)
-        page.wait_for_timeout(50)
+        next_frames(page)
     _settled(page, cells)
 
 
 def _settled(page: Page, cells: list[int]) -> Any:
-    """Return what the slide takes up, once it has its cells and has stopped moving; after 5 s, whatever is there."""
+    """Return what the slide takes up, once it has its cells and has stopped moving; after 20 s, whatever is there."""
     seen = None
-    for _ in range(50):
+    for _ in range(200):
         before, seen = seen, page.evaluate(_EXTENT)
         if seen == before and seen["cells"] == cells:
             break
@@ -215,3 +306,94 @@ def slides_that_overflow(page: Page) -> list[tuple[int, list[int], Any]]:
         if seen["bottom"] > 720 or seen["right"] > 1280 or seen["top"] < 0 or seen["hidden"]:
             too_large.append((number, cells, seen))
     return too_large
+
+
+# ---- The figure that follows its controls ----
+
+
+def figure_texts(figure: Locator) -> dict[str, str]:
+    """Return what a `LiveFigure` says beside its drawing, once it is to what the controls show."""
+    settled(figure)
+    rows = figure.locator(".ik-texts > div")
+    return dict(rows.evaluate_all("(all) => all.map((e) => [...e.children].map((c) => c.textContent))"))
+
+
+def number(words: str) -> float:
+    """Return the number in a text."""
+    return float(re.sub(r"[^\d.]", "", words))
+
+
+def press(figure: Locator, key: str, slider: int = 0) -> None:
+    """Press a key on a slider of a figure."""
+    figure.get_by_role("slider").nth(slider).focus()
+    figure.page.keyboard.press(key)
+
+
+# ---- What every lesson owes ----
+
+
+class Lesson:
+    """What every lesson owes, on its slides. The test file of a lesson names it, and has a subclass with what differs.
+
+    Attributes
+    ----------
+    widgets : dict of str to str
+        Where to find its widgets: a text on the slide, and the widget's selector.
+    guesses : tuple of str
+        For each guess, a text on its slide.
+    choice : str
+        The option to choose, if the guess is one of several.
+    again : tuple of str
+        For each cell that shows the guess once it is kept, a text in it.
+    told : str
+        What the page then says, as a regular expression.
+    alt : str
+        Words of a picture's alternative text.
+    """
+
+    widgets: ClassVar[dict[str, str]]
+    guesses: tuple[str, ...] = ("course.guess(",)
+    choice = ""
+    again: tuple[str, ...]
+    told = "You guessed .* This machine measured"
+    alt: str
+
+    def test_it_gives_what_is_published_and_keeps_its_budgets(self, taught: Taught) -> None:
+        print(f"\n{HEADING}\n{taught.outcome.row()}")
+        assert not taught.outcome.faults, f"{taught.outcome.report}\n{taught.outcome.row()}"
+        if taught.uncapped:
+            not_checked(f"{taught.outcome.name} under a cap of {CAP_MB} MB: {taught.uncapped}")
+
+    def test_no_slide_overflows(self, lecture: Page) -> None:
+        """With all its fragments on show, a slide fits 1280 × 720, and nothing in it has to be scrolled."""
+        too_large = slides_that_overflow(lecture)
+        assert not too_large, too_large
+
+    def test_every_picture_has_alternative_text(self, lecture: Page) -> None:
+        shown = lecture.locator(".jp-OutputArea-output img")
+        alts = shown.evaluate_all("(all) => all.map((img) => img.alt || 'NONE')")
+        assert len(alts) >= lecture.evaluate(_COUNT_PICTURES) > 0
+        assert "NONE" not in alts
+        assert any(self.alt in alt for alt in alts), alts
+
+    def test_axe_finds_nothing_in_its_widgets(self, lecture: Page) -> None:
+        for text, selector in self.widgets.items():
+            show_slide(lecture, slide_with(lecture, text))
+            report = axe_in_both_themes(lecture, f".jp-deck-mod-onscreen {selector}", f"axe_{selector.strip('.')}")
+            assert not report, report
+
+    def test_a_kept_guess_stands_beside_the_measurement(self, lecture: Page) -> None:
+        for question in self.guesses:
+            show_slide(lecture, slide_with(lecture, question))
+            for widget in lecture.locator(".inferkit-course:visible").all():
+                if self.choice:
+                    widget.get_by_role("radio", name=self.choice).check()
+                widget.get_by_role("button", name="Keep my guess").click()
+                expect(widget.get_by_role("status")).to_contain_text("Kept")
+        run_cells_with(lecture, *self.again)
+        expect(lecture.get_by_text(re.compile(self.told)).first).to_be_attached()
+
+
+_COUNT_PICTURES = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+  .flatMap((cell) => cell.sharedModel.outputs ?? []).map((output) => Object.keys(output.data ?? {}))
+  .filter((kinds) => kinds.includes("image/png") && !kinds.some((kind) => kind.includes("widget-view"))).length"""

@@ -28,6 +28,7 @@ DIGITS: dict[int, list[Stroke]] = {
 
 # What a page may ask for, and what its console may show as an error. Nothing so far.
 LOCAL_SCHEMES = {"data", "blob"}
+LONG_S = 600  # no more than a guard against waiting for ever: a machine may have other work
 
 
 class Watch:
@@ -84,14 +85,14 @@ def open_notebook(page: Page, lab: Any, name: str) -> None:
     )
 
 
-def run_all(page: Page, *, timeout_s: float = 240) -> None:
+def run_all(page: Page, *, timeout_s: float = LONG_S) -> None:
     """Run all cells from the menu, wait until the last one is done, and fail with the traceback of one that failed."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     wait_until_run(page, timeout_s=timeout_s)
 
 
-def wait_until_run(page: Page, *, timeout_s: float = 240) -> None:
+def wait_until_run(page: Page, *, timeout_s: float = LONG_S) -> None:
     """Wait until every cell that is not empty has run. A cell that failed ends the wait with its traceback."""
     handle = page.wait_for_function(
         """() => {
@@ -155,6 +156,32 @@ def use_theme(page: Page, name: str) -> None:
     page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
     page.wait_for_selector(f"body[data-jp-theme-name={json.dumps(name)}]", state="attached")
     page.locator("#jupyterlab-splash").wait_for(state="detached")  # it lies over the page while the theme loads
+    page.wait_for_function(  # and no colour is still on its way
+        """() => document.getAnimations().every(
+          (one) => one.playState !== "running" || one.effect.getTiming().iterations === Infinity,
+        )"""
+    )
+
+
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def next_frames(page: Page) -> None:
+    """Wait until the page has drawn what has happened so far."""
+    page.evaluate(f"() => {FRAMES}")
+
+
+def press_d_d(page: Page) -> None:
+    """Press twice the key that, on a notebook that has the focus, deletes a cell."""
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    next_frames(page)
+
+
+def settled(widget: Locator) -> None:
+    """Wait until what a widget says answers what its controls, or its pad, show."""
+    next_frames(widget.page)  # a pad notes a change in the next frame
+    expect(widget).to_have_attribute("data-settled", "true")
 
 
 def hide_side_panel(page: Page) -> None:
@@ -253,8 +280,7 @@ class Pad:
 
     def settle(self) -> None:
         """Wait until what the pad says answers what is drawn on it."""
-        self.page.wait_for_timeout(50)  # a frame or three: the pad notes a change in the next frame
-        expect(self.root).to_have_attribute("data-settled", "true", timeout=20_000)
+        settled(self.root)
 
     @property
     def serial(self) -> int:
@@ -303,8 +329,7 @@ class Live:
 
     def settle(self) -> None:
         """Wait until the answer is to what the controls show."""
-        self.page.wait_for_timeout(50)
-        expect(self.root).to_have_attribute("data-settled", "true", timeout=20_000)
+        settled(self.root)
 
     def card(self, output: str | None = None) -> Locator:
         """Return an output's part of the widget; the first one's without a name."""
@@ -342,7 +367,7 @@ class Race:
 
     def wait_for(self, state: str) -> None:
         """Wait until it is ``measuring``, ``stopped`` or ``done``."""
-        expect(self.root).to_have_attribute("data-state", state, timeout=60_000)
+        expect(self.root).to_have_attribute("data-state", state)
 
     def runner(self, name: str) -> Locator:
         """Return one runtime's part of the race."""

@@ -7,13 +7,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S = 90
+START_S = 300
 OPTIONS = (
     "--no-browser",
     "--allow-root",
@@ -37,7 +37,7 @@ class Lab:
         request = urllib.request.Request(
             f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             body = response.read()
         return json.loads(body) if body else None
 
@@ -48,12 +48,19 @@ class Lab:
 
 
 @contextmanager
-def running_lab(command: Sequence[str], environment: Mapping[str, str], root: Path, log: Path) -> Iterator[Lab]:
-    """Run a command that starts JupyterLab, with a port and a token of its own, until the block ends."""
+def running_lab(
+    command: Sequence[str], environment: Mapping[str, str], root: Path, log: Path,
+    enter: Callable[[], None] | None = None,
+) -> Iterator[Lab]:  # fmt: skip
+    """Run a command that starts JupyterLab, with a port and a token of its own, until the block ends.
+
+    `enter` is called in its process before it starts.
+    """
     port, token = free_port(), secrets.token_hex(16)
     whole = [*command, *OPTIONS, f"--ServerApp.port={port}", f"--IdentityProvider.token={token}"]
     with log.open("wb") as output:
-        process = subprocess.Popen(whole, cwd=root, env=dict(environment), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(whole, cwd=root, env=dict(environment), stdout=output, stderr=subprocess.STDOUT,
+                                   preexec_fn=enter)  # fmt: skip
     lab = Lab(f"http://127.0.0.1:{port}", token, root, process)
     try:
         wait_until_ready(lab, log)

@@ -11,6 +11,7 @@ from pages import (
     axe_report,
     count_cells,
     hide_side_panel,
+    next_frames,
     open_notebook,
     run_all,
     run_code,
@@ -87,7 +88,7 @@ class Ticking:
 
     def rests(self, ms: int = 600) -> bool:
         """Tell whether the function is not called for some ticks; what is under way may end first."""
-        self.page.wait_for_timeout(100)
+        next_frames(self.page)
         before = self.kernel("(walker.alt, len(calls))[1]")  # waits for it
         self.page.wait_for_timeout(ms)
         return self.kernel("len(calls)") == before
@@ -269,7 +270,7 @@ def test_axe_finds_nothing_while_it_runs_and_after_a_failure(walker: Ticking, th
     report = axe_report(page, ".inferkit-figure")
     for width in (1280, 400):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(300)
+        next_frames(page)
         shoot(walker, f"ticks_{theme[-5:].strip().lower()}_{width}")
         assert walker.root.evaluate("(e) => e.scrollWidth <= e.clientWidth")
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -291,5 +292,5 @@ def test_without_its_kernel_it_says_so_and_nothing_fails_in_the_page(walker: Tic
 def shoot(figure: Ticking, name: str) -> None:
     """Keep a picture, where somebody wants to look at one."""
     if folder := os.environ.get("INFERKIT_SHOTS"):
-        figure.page.wait_for_timeout(200)
+        next_frames(figure.page)
         figure.root.screenshot(path=Path(folder, f"{name}.png"))

@@ -18,11 +18,13 @@ from pages import (
     count_cells,
     forget_widgets,
     hide_side_panel,
+    next_frames,
     open_notebook,
     run_all,
     run_cell,
     run_code,
     save_notebook,
+    settled,
     use_theme,
     wait_until_run,
     write_notebook,
@@ -143,8 +145,7 @@ class Figure:
 
     def settle(self) -> None:
         """Wait until the figure is to what the controls show."""
-        self.page.wait_for_timeout(50)
-        expect(self.root).to_have_attribute("data-settled", "true", timeout=20_000)
+        settled(self.root)
 
     def alt(self) -> str:
         return self.drawing.get_attribute("aria-label") or ""
@@ -428,7 +429,7 @@ def test_letters_are_large_whole_and_apart_at_every_width(notebook_page: Page) -
         notebook_page.set_viewport_size({"width": width, "height": 1000})
         for index in range(3):
             figure = Figure(notebook_page, index)
-            notebook_page.wait_for_timeout(250)
+            next_frames(notebook_page)
             for key in ("Home", "End"):
                 figure.root.locator("input[type=range]").first.press(key)
                 figure.settle()
@@ -436,7 +437,7 @@ def test_letters_are_large_whole_and_apart_at_every_width(notebook_page: Page) -
             shoot(figure, f"figure_{index}_{width}")
             assert figure.root.evaluate("(e) => e.scrollWidth <= e.clientWidth")
     notebook_page.set_viewport_size({"width": 1280, "height": 1000})
-    notebook_page.wait_for_timeout(250)
+    next_frames(notebook_page)
     assert "\n".join(found) == ""
 
 
@@ -457,7 +458,7 @@ def test_axe_finds_nothing(notebook_page: Page, theme: str) -> None:
 def shoot(figure: Figure, name: str) -> None:
     """Keep a picture, where somebody wants to look at one."""
     if folder := os.environ.get("INFERKIT_SHOTS"):
-        figure.page.wait_for_timeout(200)
+        next_frames(figure.page)
         figure.root.screenshot(path=Path(folder, f"{name}.png"))
 
 

@@ -17,6 +17,7 @@ from pages import (
     count_cells,
     forget_widgets,
     hide_side_panel,
+    next_frames,
     open_notebook,
     run_all,
     run_cell,
@@ -342,7 +343,9 @@ def test_the_same_while_a_cell_runs(slow: Live, lab: Any, capsys: pytest.Capture
     )
     run_cell(page, 0)
     try:
-        page.wait_for_timeout(300)
+        page.wait_for_function(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+        )
         slow.root.scroll_into_view_if_needed()
         result = dict(page.evaluate(BURST, [slow.root.element_handle(), 61]))
         state = cell_state(page, 0)
@@ -478,11 +481,10 @@ def test_screenshots(notebook_page: Page, shots: Path) -> None:
         for i, name in enumerate(("table", "slow", "text", "digits")):
             live = Live(notebook_page, i)
             live.settle()
-            notebook_page.wait_for_timeout(200)
             live.root.screenshot(path=shots / f"live_{name}_{theme.lower()}.png")
         Race(notebook_page).root.screenshot(path=shots / f"race_{theme.lower()}.png")
     notebook_page.set_viewport_size({"width": 520, "height": 1000})
-    notebook_page.wait_for_timeout(500)
+    next_frames(notebook_page)
     for i, name in ((0, "table"), (3, "digits")):
         root = Live(notebook_page, i).root
         root.screenshot(path=shots / f"live_{name}_narrow.png")

@@ -374,7 +374,6 @@ def test_screenshots(pad: Pad, shots: Path) -> None:
         use_theme(pad.page, f"JupyterLab {theme}")
         pad.clear()
         pad.draw(DIGITS[3])
-        pad.page.wait_for_timeout(300)
         pad.page.screenshot(path=shots / f"{theme.lower()}.png")
     pad.clear()
     pad.type_path(DIGITS[7][0])
