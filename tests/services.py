@@ -1,8 +1,9 @@
-"""Services whose times are known, in virtual time and in real time, and MLPerf's LoadGen to ask the real ones."""
+"""Services whose times are known in virtual time, and MLPerf's LoadGen to ask one in real time."""
 
 import array
 import json
 import queue
+import re
 import sys
 import tempfile
 import threading
@@ -43,62 +44,34 @@ def with_stalls(times_ns: Iterable[int], every: int, stall_ns: int) -> Iterator[
         yield time_ns + (stall_ns if i % every == 0 else 0)
 
 
-# -- in real time -------------------------------------------------------------------------------
+# -- LoadGen ------------------------------------------------------------------------------------
 
 FAST_MS, SLOW_MS, START_MS = 8.0, 14.0, 8.0
 ROWS = np.where(np.arange(100) % 5 == 0, SLOW_MS, FAST_MS)[:, None]
 """What a row takes: one in five is slow. So p50 and p90 lie well inside the fast and the slow ones."""
-
-
-def by_first_row(slower: float = 1.0) -> Callable[[Any], Any]:
-    """Return a service that takes as long as the first row of a batch says; times may be stretched."""
-
-    def call(batch: Any) -> Any:
-        time.sleep(slower * float(np.ravel(batch)[0]) / 1e3)
-        return batch
-
-    return call
-
-
-def by_size(slower: float = 1.0) -> Callable[[Any], Any]:
-    """Return a service that takes a fixed time for a batch, and a twentieth of a millisecond for each row."""
-
-    def call(batch: Any) -> Any:
-        time.sleep(slower * (START_MS + 0.05 * len(batch)) / 1e3)
-        return batch
-
-    return call
-
-
-# -- LoadGen ------------------------------------------------------------------------------------
-
 SAMPLES_PER_QUERY, BATCH_SIZE = 4, 32
 NAMES = {"single_stream": "SingleStream", "multi_stream": "MultiStream", "server": "Server", "offline": "Offline"}
 
 
 def ask_with_loadgen(scenario: str, n: int, qps: float = 0.0) -> dict[str, Any]:
-    """Let LoadGen ask a service of this module; return what it found, in milliseconds and rows a second.
+    """Let LoadGen ask a service for `n` answers, in real time; return what it states and what it recorded.
 
-    For "server" also return when each query came (nanoseconds after the first) and which row it asked for.
+    It states percentiles, rows a second and how many queries it needs; of each query it recorded its row, when it was
+    due (nanoseconds after the first) and when its answer came.
     """
     import mlperf_loadgen as lg
 
-    service = by_size() if scenario == "offline" else by_first_row()
-    came: list[tuple[int, int]] = []
-    asked = 0
     line: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def answer(queries: Any) -> None:
-        service(ROWS[[query.index for query in queries]])
+        took_ms = START_MS + 0.05 * len(queries) if scenario == "offline" else ROWS[queries[0].index, 0]
+        time.sleep(took_ms / 1e3)
         nothing = array.array("B", [0])
         address, length = nothing.buffer_info()
         lg.QuerySamplesComplete([lg.QuerySampleResponse(query.id, address, length) for query in queries])
 
     def issue(queries: Any) -> None:
-        nonlocal asked
-        asked += len(queries)
         if scenario == "server":  # it must not wait for the answer
-            came.append((time.perf_counter_ns(), queries[0].index))
             line.put(queries)
             return
         for start in range(0, len(queries), BATCH_SIZE):
@@ -113,20 +86,18 @@ def ask_with_loadgen(scenario: str, n: int, qps: float = 0.0) -> dict[str, Any]:
     settings = _settings(lg, scenario, n, qps)
     with tempfile.TemporaryDirectory() as folder:
         log = lg.LogSettings()
-        log.log_output.outdir, log.log_output.copy_summary_to_stdout, log.enable_trace = folder, False, False
+        log.log_output.outdir, log.log_output.copy_summary_to_stdout, log.enable_trace = folder, False, True
         system = lg.ConstructSUT(issue, lambda: None)
         library = lg.ConstructQSL(len(ROWS), len(ROWS), lambda rows: None, lambda rows: None)
         lg.StartTestWithLogSettings(system, library, settings, log)
         lg.DestroyQSL(library)
         lg.DestroySUT(system)
-        summary = (Path(folder) / "mlperf_log_summary.txt").read_text()
+        stated = read_summary((Path(folder) / "mlperf_log_summary.txt").read_text())
+        trace = (Path(folder) / "mlperf_log_trace.json").read_text()
+        recorded = read_trace(trace, "sample_seq" if scenario == "offline" else "query_seq")
     line.put(None)
     worker.join()
-    return read_summary(summary) | {
-        "n": asked // SAMPLES_PER_QUERY if scenario == "multi_stream" else asked,
-        "came_ns": [at - came[0][0] for at, _ in came],
-        "rows": [row for _, row in came],
-    }
+    return stated | recorded
 
 
 def _settings(lg: Any, scenario: str, n: int, qps: float) -> Any:
@@ -145,70 +116,44 @@ def _settings(lg: Any, scenario: str, n: int, qps: float) -> Any:
 
 
 def read_summary(text: str) -> dict[str, Any]:
-    """Return p50, p90 (milliseconds) and rows a second, if it has them, from LoadGen's summary."""
-    found: dict[str, Any] = {}
-    for line in text.splitlines():
-        key, _, value = (part.strip() for part in line.partition(":"))
-        if key in ("50.00 percentile latency (ns)", "90.00 percentile latency (ns)"):
-            found[f"p{key[:2]}_ms"] = int(value) / 1e6
-        elif key == "Samples per second":
-            found["samples_per_s"] = float(value)
-    return found
+    """Return from LoadGen's summary what it has of p50 and p90 (nanoseconds), rows a second, and queries needed."""
+    patterns = {
+        "p50_ns": r"^50\.00 percentile latency \(ns\) *: (\d+)",
+        "p90_ns": r"^90\.00 percentile latency \(ns\) *: (\d+)",
+        "samples_per_s": r"^Samples per second *: ([\d.]+)",
+        "needed_for_p90": r"Processed at least (\d+) queries",
+        "needed_for_p99": r"process at\s+least (\d+)",
+    }
+    found = {name: re.search(pattern, text, re.M) for name, pattern in patterns.items()}
+    return {name: float(match[1]) for name, match in found.items() if match}
 
 
-# -- this library -------------------------------------------------------------------------------
+def read_trace(text: str, number_is: str) -> dict[str, list[int]]:
+    """Return from LoadGen's trace each query's row, when it was due and when it was done."""
+    pattern = rf'"name":"Sample".*"ph":"b".*"ts":([\d.]+).*"{number_is}":(\d+).*"sample_idx":(\d+).*"complete_ns":(\d+)'
+    queries = {}  # a query of several rows is done with its last
+    for due_us, number, row, took_ns in re.findall(pattern, text):
+        due = round(float(due_us) * 1e3)
+        queries[int(number)] = int(row), due, due + int(took_ns)
+    rows, due, done = zip(*(queries[number] for number in sorted(queries)), strict=True)
+    return {"rows": list(rows), "due_ns": [at - due[0] for at in due], "done_ns": [at - due[0] for at in done]}
 
 
 class Recorded(np.random.Generator):
     """A generator that draws what LoadGen drew: the same rows at the same instants."""
 
-    def __init__(self, rows: list[int], came_ns: list[int]) -> None:
+    def __init__(self, rows: list[int], due_ns: list[int]) -> None:
         super().__init__(np.random.PCG64(0))
-        self._rows, self._came_ns = np.array(rows), np.array(came_ns)
+        self._rows, self._due_ns = np.array(rows), np.array(due_ns)
 
     def integers(self, *_: Any, size: int, **__: Any) -> Any:
         assert size == len(self._rows)
         return self._rows
 
     def exponential(self, *_: Any, size: int, **__: Any) -> Any:
-        assert size == len(self._came_ns)
-        return np.diff(self._came_ns, prepend=0).astype(float)
+        assert size == len(self._due_ns)
+        return np.diff(self._due_ns, prepend=0).astype(float)
 
 
-def ask_with_inferkit(
-    scenario: str, n: int, qps: float = 0.0, slower: float = 1.0, rows: Any = (), came_ns: Any = ()
-) -> dict[str, Any]:
-    """Let this library ask the same service, perhaps a slower one; return the same figures."""
-    from inferkit.benchmark import run_scenario
-
-    offline = scenario == "offline"
-    result = run_scenario(
-        (by_size if offline else by_first_row)(slower),
-        np.resize(ROWS, (n, 1)) if offline else ROWS,
-        scenario,
-        n=n,
-        target_qps=qps or None,
-        samples_per_query=SAMPLES_PER_QUERY,
-        batch_size=BATCH_SIZE,
-        random_state=Recorded(rows, came_ns) if rows else 0,
-        progress=False,
-    )
-    latency = result.latency
-    return {"p50_ms": latency.p50_ms, "p90_ms": latency.p90_ms, "samples_per_s": result.samples_per_s, "n": latency.n}
-
-
-def ask_in_turns(scenario: str, n: int, rounds: int, qps: float = 0.0) -> list[list[dict[str, Any]]]:
-    """Let LoadGen, this library, and this library with a service a fifth slower, ask in turns.
-
-    LoadGen draws the same rows at the same instants in every round.
-    """
-    found = []
-    for _ in range(rounds):
-        theirs = ask_with_loadgen(scenario, n, qps)
-        same = {key: theirs.pop(key) for key in ("rows", "came_ns")}  # for "server": the same rows at the same instants
-        found.append([theirs, *(ask_with_inferkit(scenario, n, qps, slower, **same) for slower in (1.0, 1.2))])
-    return found
-
-
-if __name__ == "__main__":  # python -m tests.services '{"scenario": "server", ...}'
-    print(json.dumps(ask_in_turns(**json.loads(sys.argv[1]))))
+if __name__ == "__main__":  # python -m tests.services '[{"scenario": "server", ...}, ...]'
+    print(json.dumps([ask_with_loadgen(**asked) for asked in json.loads(sys.argv[1])]))
