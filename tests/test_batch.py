@@ -451,21 +451,37 @@ def test_the_id_column_must_not_be_an_answer_s_name(tmp_path):
 # -- batch size --------------------------------------------------------------------------------
 
 
-def test_the_curve_holds_powers_of_two(reader):
-    curve = batch_size_curve(reader, PICTURES, max_seconds=0.2)
-    assert list(curve.rates) == [1 << i for i in range(11)]  # 1,797 rows
-    assert curve.rows_per_s(256) > curve.rows_per_s(1)
+@pytest.fixture
+def costs(monkeypatch):
+    """Make models whose calls cost what they are told to, on a clock of their own; the rows of each call are kept."""
+    now = [0.0]
+
+    def make(call_s, row_s):
+        asked = []
+
+        def model(X):
+            asked.append(len(X))
+            now[0] += call_s + row_s * len(X)
+            return X[:, 0]
+
+        return line(model), asked
+
+    make.clock = lambda: round(1e9 * now[0])
+    monkeypatch.setattr(_size, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_size, "perf_counter_ns", make.clock)
+    return make
 
 
-def test_a_slow_model_is_not_asked_for_large_batches():
-    asked = []
+def test_the_curve_holds_powers_of_two_and_what_they_cost(costs):
+    curve = batch_size_curve(costs(0.001, 1e-5)[0], some_rows(1797), max_seconds=0.2, clock=costs.clock)
+    assert list(curve.rates) == [1 << i for i in range(11)]
+    for rows in curve.rates:
+        assert curve.rows_per_s(rows) == pytest.approx(rows / (0.001 + 1e-5 * rows))
 
-    def slow(X):
-        asked.append(len(X))
-        time.sleep(0.02 * len(X))
-        return X[:, 0]
 
-    curve = batch_size_curve(line(slow), some_rows(100), max_seconds=0.01, batch_sizes=None)
+def test_a_slow_model_is_not_asked_for_large_batches(costs):
+    predictor, asked = costs(0.0, 0.02)
+    curve = batch_size_curve(predictor, some_rows(100), max_seconds=0.01, clock=costs.clock)
     assert max(curve.rates) <= 8
     assert max(asked) <= 8
 
@@ -481,26 +497,6 @@ def test_a_slow_model_is_not_asked_for_large_batches():
 )
 def test_of_the_sizes_that_are_fast_enough_the_middle_one_is_taken(rates, best):
     assert best_size(ThroughputResult("x", {size: np.array([float(r)]) for size, r in rates.items()})) == best
-
-
-@pytest.fixture
-def costs(monkeypatch):
-    """Make models whose calls cost what they are told to, on a clock of their own; the rows of each call are kept."""
-    now = [0.0]
-    monkeypatch.setattr(_size, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(_size, "perf_counter_ns", lambda: round(1e9 * now[0]))
-
-    def make(call_s, row_s):
-        asked = []
-
-        def model(X):
-            asked.append(len(X))
-            now[0] += call_s + row_s * len(X)
-            return X[:, 0]
-
-        return line(model), asked
-
-    return make
 
 
 def test_auto_measures_a_long_job_and_not_a_short_one(costs):
@@ -566,15 +562,9 @@ def test_auto_prefers_few_rows_where_many_are_slower(costs):
     assert predict_batch(predictor, some_rows(200_000)).batch_size <= 64
 
 
-def test_auto_does_not_try_many_rows_of_a_slow_model():
-    asked = []
-
-    def slow(X):
-        asked.append(len(X))
-        time.sleep(0.004 * len(X))
-        return X[:, 0]
-
-    result = predict_batch(line(slow), some_rows(300))
+def test_auto_does_not_try_many_rows_of_a_slow_model(costs):
+    predictor, asked = costs(0.0, 0.004)
+    result = predict_batch(predictor, some_rows(300))
     assert result.batch_size == 16
     assert sum(asked) == 300 + 17
 
@@ -635,7 +625,7 @@ def test_the_engine_raises_what_a_task_raises_and_leaves_no_thread():
 
 
 def test_the_caller_begins_nothing_more_once_another_thread_has_failed():
-    mine, begun, failing, end = [], threading.Semaphore(0), threading.Event(), threading.Event()
+    mine, begun, failing, failed, end = [], threading.Semaphore(0), *(threading.Event() for _ in range(3))
 
     def tasks():
         yield from (0, 1)
@@ -648,14 +638,16 @@ def test_the_caller_begins_nothing_more_once_another_thread_has_failed():
         if threading.current_thread() is threading.main_thread():
             mine.append(i)
             failing.set()
-            time.sleep(0.05)  # the failure comes meanwhile
+            assert failed.wait(20)
+            threading.Timer(0.3, end.set).start()  # until then nobody else could take what is left
         elif i == 1:
             assert failing.wait(20)
             raise ZeroDivisionError
         else:
+            if i > 1:  # begun by the thread that failed: it is free again
+                failed.set()
             assert end.wait(20)
 
-    threading.Timer(0.3, end.set).start()
     with pytest.raises(ZeroDivisionError):
         list(ordered_map(work, tasks(), n_workers=3, window=6))
     assert mine == [2]
