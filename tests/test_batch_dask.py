@@ -88,8 +88,15 @@ def test_workers_share_the_cores_and_keep_what_they_were_sent(cluster, address):
     assert not cluster.scheduler.extensions["amm"].running
 
 
-def test_chunks_really_run_on_both_workers(address):
-    pids = mapped(lambda _: (time.sleep(0.05), os.getpid())[1], range(12), address)
+def test_chunks_really_run_on_both_workers(address, tmp_path):
+    def meet(name):  # each chunk waits until the other has begun: one worker alone would never end
+        (tmp_path / name).touch()
+        end = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        return os.getpid()
+
+    pids = mapped(meet, ["one", "two"], address)
     assert set(pids) == set(worker_pids(address))
     assert os.getpid() not in pids
 
@@ -415,6 +422,7 @@ def workers_in(folder: Path) -> list[int]:
     return [p.pid for p in psutil.process_iter(["cmdline"]) if any(marked in a for a in p.info["cmdline"] or ())]
 
 
+@pytest.mark.rotated
 def test_a_script_without_a_guard_runs_and_ctrl_c_leaves_nothing_behind(tmp_path):
     with start_script(tmp_path) as process:
         read_until(process, "running")
@@ -428,6 +436,7 @@ def test_a_script_without_a_guard_runs_and_ctrl_c_leaves_nothing_behind(tmp_path
     assert not list((tmp_path / "tmp").iterdir())
 
 
+@pytest.mark.rotated
 def test_workers_end_when_the_run_is_killed(tmp_path):
     with start_script(tmp_path) as process:
         read_until(process, "running")
