@@ -232,13 +232,12 @@ def test_those_in_mid_request_go_before_those_that_wait_between_two():
 
 def test_when_all_wait_for_answers_a_new_one_is_refused_in_words():
     model = Sum()
-    with served(model, max_connections=3) as (_, connect):
+    with served(model, max_connections=3) as (app, connect):
         model.close_gate()
         busy = [connect() for _ in range(3)]
         for line in busy:
             line.send(request([[1, 2]]))
-        assert model.started.wait(LONG)
-        time.sleep(SOON)
+        wait_until(lambda: app.stats()["in_flight"] == 3)
         status, fields, answer = connect().read()
         assert (status, fields["retry-after"]) == (503, "1")
         assert answer["error"] == "expected fewer connections; try again later"
