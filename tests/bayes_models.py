@@ -1,11 +1,14 @@
 """Models whose posterior is known by another route, for the tests of inferkit.bayes."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from inferkit.bayes import compare_methods
+from inferkit.bayes._methods import MethodComparison
 from inferkit.bayes._pymc import import_pymc
 
 EFFECTS = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])  # Rubin (1981): coaching in eight schools
@@ -28,6 +31,22 @@ def coin(heads: int = 14, flips: int = 20) -> Known:
         pm.Binomial("heads", n=flips, p=p, observed=heads)
     posterior = stats.beta(2 + heads, 2 + flips - heads)
     return Known(model, {"p": (posterior.mean(), posterior.std())})
+
+
+@cache
+def compared_coin() -> MethodComparison:
+    """Return the coin's posterior by every method, sampled once for all test modules."""
+    posterior = stats.beta(2 + 14, 2 + 6)
+    return compare_methods(
+        coin().model,
+        methods=("nuts", "advi", "laplace", "smc"),
+        exact=lambda: {"p": posterior.rvs(100_000, random_state=0)},
+        random_state=0,
+        options={"advi": {"draws": 20_000}, "laplace": {"draws": 4000}, "smc": {"draws": 2000}},
+        cores=1,
+        chains=2,
+        progress=False,
+    )
 
 
 def weights(rows: int = 40, noise: float = 0.7) -> Known:

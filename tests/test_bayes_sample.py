@@ -18,7 +18,17 @@ from inferkit.bayes import _sample_nuts as nuts_module
 from inferkit.bayes._laplace import find_mode
 from inferkit.bayes._pymc import attributes, flat_draws, import_pymc, make_idata, posterior_arrays, quiet
 from inferkit.bayes._sample_space import Space
-from tests.bayes_models import EFFECTS, Known, coin, line, schools, schools_truth, weights, weights_precision
+from tests.bayes_models import (
+    EFFECTS,
+    Known,
+    coin,
+    compared_coin,
+    line,
+    schools,
+    schools_truth,
+    weights,
+    weights_precision,
+)
 
 SURE = 5.0  # standard errors: a sound sampler is further off once in 1.7 million means
 ONE = {"cores": 1, "progress": False}
@@ -53,20 +63,36 @@ def the_weights() -> Known:
 
 
 @pytest.fixture(scope="module")
-def coin_nuts(the_coin):
-    return sample(the_coin.model, random_state=3, **ONE)
+def coin_draws():
+    """Return draws of the coin's posterior by each method."""
+    return compared_coin().idatas
+
+
+FEW = {"draws": 200, "tune": 100, "chains": 3, "cores": 1, "progress": False}
+
+
+def few(model, **change):
+    """Sample less than would do, without being told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InferenceWarning)
+        return posterior_arrays(sample(model, **FEW | {"random_state": 1} | change))["p"]
+
+
+@pytest.fixture(scope="module")
+def few_nuts(the_coin):
+    return few(the_coin.model)
 
 
 # ---------------------------------------------------------------- closed forms
 
 
-def test_nuts_finds_the_beta_posterior(the_coin, coin_nuts):
-    assert np.abs(errors(coin_nuts, the_coin.truth)["p"]).max() < SURE
-    assert_spread(coin_nuts, the_coin.truth, 0.1)
+def test_nuts_finds_the_beta_posterior(the_coin, coin_draws):
+    assert np.abs(errors(coin_draws["nuts"], the_coin.truth)["p"]).max() < SURE
+    assert_spread(coin_draws["nuts"], the_coin.truth, 0.1)
 
 
-def test_smc_finds_the_beta_posterior_and_its_evidence(the_coin):
-    idata = sample(the_coin.model, method="smc", draws=2000, chains=2, random_state=4, **ONE)
+def test_smc_finds_the_beta_posterior_and_its_evidence(the_coin, coin_draws):
+    idata = coin_draws["smc"]
     assert np.abs(errors(idata, the_coin.truth)["p"]).max() < SURE
     exact = stats.betabinom(20, 2, 2).logpmf(14)
     np.testing.assert_allclose(attributes(idata)["log_marginal_likelihood"], exact, atol=0.1)
@@ -82,10 +108,9 @@ def test_laplace_is_the_normal_at_the_mode_of_the_unconstrained_space(the_coin):
     assert stats.kstest(draws, stats.norm(logit(a / (a + b)), ((a + b) / (a * b)) ** 0.5).cdf).pvalue > 1e-5
 
 
-def test_advi_comes_closer_to_the_beta_posterior_than_a_step_of_its_optimiser(the_coin):
-    idata = sample(the_coin.model, method="advi", draws=20_000, random_state=0, progress=False)
+def test_advi_comes_closer_to_the_beta_posterior_than_a_step_of_its_optimiser(the_coin, coin_draws):
     mean, sd = the_coin.truth["p"]
-    draws = flat_draws(idata)["p"]
+    draws = flat_draws(coin_draws["advi"])["p"]
     assert abs(draws.mean() - mean) < 0.05 * sd
     assert abs(draws.std() / sd - 1) < 0.05
 
@@ -119,6 +144,7 @@ def test_full_rank_advi_knows_the_correlation_and_mean_field_takes_the_condition
     np.testing.assert_allclose(np.cov(draws[True].T), covariance, rtol=0.1)
 
 
+@pytest.mark.rotated
 def test_nuts_finds_a_regression_with_unknown_noise():
     known = line()
     idata = sample(known.model, random_state=5, **ONE)
@@ -135,6 +161,7 @@ def test_the_grid_of_eight_schools_agrees_with_what_is_published():
     assert abs(truth["theta"][0][0] - 6.2) < 0.1
 
 
+@pytest.mark.rotated
 def test_nuts_finds_eight_schools():
     known = schools()
     idata = sample(known.model, target_accept=0.95, random_state=6, **ONE)
@@ -146,6 +173,7 @@ def test_nuts_finds_eight_schools():
     np.testing.assert_array_equal(idata["observed_data"]["effect"].values, EFFECTS)
 
 
+@pytest.mark.rotated
 def test_nuts_takes_discrete_parameters_along_and_the_approximations_refuse_them():
     """One coin toss z decides the mean of a normal: P(z = 1 | y) by Bayes' rule."""
     pm = import_pymc()
@@ -208,13 +236,10 @@ def test_gradient_differences_give_the_hessian(the_coin, the_weights, x):
 # ---------------------------------------------------------------- seeds, attributes
 
 
-@pytest.mark.parametrize("method", ["nuts", "smc"])
-def test_a_seed_gives_the_same_draws_whatever_the_cores(the_coin, method):
-    few = {"draws": 100, "tune": 100, "chains": 3, "method": method, "progress": False}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InferenceWarning)  # so few draws
-        runs = [sample(the_coin.model, random_state=s, cores=c, **few) for s, c in ((1, 1), (1, 2), (2, 1))]
-    one, two, other = (posterior_arrays(run)["p"] for run in runs)
+@pytest.mark.parametrize("method", ["nuts", pytest.param("smc", marks=pytest.mark.rotated)])
+def test_a_seed_gives_the_same_draws_whatever_the_cores(the_coin, few_nuts, method):
+    one = few_nuts if method == "nuts" else few(the_coin.model, method=method)
+    two, other = few(the_coin.model, method=method, cores=2), few(the_coin.model, method=method, random_state=2)
     np.testing.assert_array_equal(one, two)
     assert not np.isin(other, one).all()
     assert len(np.unique(one[:, 50])) == 3  # chains differ
@@ -234,8 +259,8 @@ def test_a_seed_gives_the_same_draws_and_a_generator_goes_on(the_coin, method):
     assert not np.isin(third, again).any()
 
 
-def test_the_attributes_say_how_the_draws_were_made(the_coin, coin_nuts):
-    attrs = attributes(coin_nuts)
+def test_the_attributes_say_how_the_draws_were_made(the_coin, coin_draws):
+    attrs = attributes(coin_draws["nuts"])
     assert (attrs["inference_method"], attrs["parameters"], attrs["interrupted"]) == ("nuts", ["p"], 0)
     assert attrs["sampling_time_s"] > 0
     assert attrs["compile_time_s"] > 0
@@ -260,50 +285,35 @@ def _interrupting(monkeypatch, chain: int, step: int) -> None:
     monkeypatch.setattr(nuts_module._Watch, "__call__", call)
 
 
-FEW = {"draws": 200, "tune": 100, "chains": 3, "random_state": 1, "cores": 1, "progress": False}
-
-
-def test_an_interrupt_keeps_the_draws_so_far(the_coin, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("chain", "step", "chains", "draws"),
+    [(1, 100 + 149, 2, 150), (0, 100 + 49, 1, 50), (1, 0, 1, 200)],
+    ids=["in the second chain", "in the first", "between two"],
+)
+def test_an_interrupt_keeps_the_draws_so_far(the_coin, few_nuts, monkeypatch, capsys, chain, step, chains, draws):
+    """And starts no other chain."""
+    _interrupting(monkeypatch, chain, step)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InferenceWarning)
-        whole = posterior_arrays(sample(the_coin.model, **FEW))["p"]
-        _interrupting(monkeypatch, chain=1, step=100 + 149)
-        idata = sample(the_coin.model, **FEW)
-    assert "Interrupted: 300 of 600 draws were kept (2 of 3 chains)." in capsys.readouterr().out
-    np.testing.assert_array_equal(np.sort(posterior_arrays(idata)["p"], axis=0), np.sort(whole[:2, :150], axis=0))
+        idata = sample(the_coin.model, random_state=1, **FEW)
+    kept = posterior_arrays(idata)["p"]
+    assert f"Interrupted: {chains * draws} of 600 draws were kept ({chains} of 3 chains)." in capsys.readouterr().out
+    np.testing.assert_array_equal(np.sort(kept, axis=0), np.sort(few_nuts[:chains, :draws], axis=0))
     assert attributes(idata)["interrupted"] == 1
-
-
-def test_an_interrupt_of_the_first_chain_does_not_start_the_next(the_coin, monkeypatch, capsys):
-    _interrupting(monkeypatch, chain=0, step=100 + 49)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InferenceWarning)
-        idata = sample(the_coin.model, **FEW)
-    assert posterior_arrays(idata)["p"].shape == (1, 50)
-    assert "50 of 600 draws were kept (1 of 3 chains)" in capsys.readouterr().out
-
-
-def test_an_interrupt_between_chains_does_not_start_the_next(the_coin, monkeypatch, capsys):
-    _interrupting(monkeypatch, chain=1, step=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InferenceWarning)
-        idata = sample(the_coin.model, **FEW)
-    assert posterior_arrays(idata)["p"].shape == (1, 200)
-    assert "200 of 600 draws were kept (1 of 3 chains)" in capsys.readouterr().out
 
 
 def test_chains_that_move_together_are_not_taken_for_interrupted(the_coin):
     pm = import_pymc()
     with warnings.catch_warnings(), the_coin.model:
         warnings.simplefilter("ignore")
-        idata = sample(the_coin.model, step=pm.DEMetropolis(), **FEW)
+        idata = sample(the_coin.model, step=pm.DEMetropolis(), random_state=1, **FEW)
     assert posterior_arrays(idata)["p"].shape == (3, 200)
 
 
 def test_an_interrupt_while_tuning_says_that_nothing_was_kept(the_coin, monkeypatch):
     _interrupting(monkeypatch, chain=0, step=50)
     with pytest.raises(KeyboardInterrupt, match="being tuned: nothing was kept"):
-        sample(the_coin.model, **FEW)
+        sample(the_coin.model, random_state=1, **FEW)
 
 
 def test_an_interrupt_of_advi_keeps_the_fit_so_far(the_coin, monkeypatch, capsys):
@@ -348,6 +358,7 @@ print(idata["posterior"].sizes["draw"] > 50, idata["posterior"].attrs["interrupt
 """
 
 
+@pytest.mark.rotated
 @pytest.mark.skipif(sys.platform == "win32", reason="NOT CHECKED: Windows has no process groups that a signal reaches")
 def test_a_real_interrupt_of_two_processes_keeps_the_draws_so_far():
     done = subprocess.run(
@@ -437,6 +448,7 @@ print("RESULT", repr(pytensor.config.cxx), linkers, compile_mode())
 """
 
 
+@pytest.mark.rotated
 def test_without_a_compiler_nothing_runs_in_plain_python(tmp_path):
     env = os.environ | {"PATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", NO_COMPILER], capture_output=True, text=True, timeout=280, env=env)
@@ -513,7 +525,9 @@ def test_nan_in_the_data_is_refused_and_says_where():
         sample(model)
 
 
-@pytest.mark.parametrize("method", ["nuts", "laplace", "advi", "smc"])
+@pytest.mark.parametrize(
+    "method", ["nuts", *(pytest.param(name, marks=pytest.mark.rotated) for name in ("laplace", "advi", "smc"))]
+)
 def test_an_impossible_start_names_the_part_of_the_model(method):
     pm = import_pymc()
     with pm.Model() as model:
