@@ -68,6 +68,7 @@ def test_a_solution_passes_every_check(source):
     assert len(checks(solved, "✓")) >= calls >= 3
 
 
+@pytest.mark.rotated
 @each_exercise
 def test_a_blank_runs_and_fails_every_check(source):
     blank = execute(built(source, "exercises"), f"exercises/{source.stem}.ipynb")

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -120,25 +121,19 @@ def test_a_lesson_that_is_not_built_is_named(built, archive, tmp_path):
         publish.slides([], tmp_path / "slides", built=built)
 
 
-def make_site(built, target):
-    code = "import sys; from pathlib import Path; from notebooks.publish import site; "
-    code += "site(Path(sys.argv[1]), built=Path(sys.argv[2]))"
-    return subprocess.run([sys.executable, "-c", code, str(target), str(built)], capture_output=True, text=True)
+def test_the_site_asks_nobody_and_a_fault_in_a_page_is_an_error(built, tmp_path):
+    faulty = tmp_path / "faulty" / built.name
+    shutil.copytree(built, faulty)
+    notebook = from_text(f"{LESSON}\n# %% [markdown]\n# [nowhere](nowhere.md)\n")
+    (faulty / "01_one.ipynb").write_text(write_text(notebook))
+    code = "import sys; from pathlib import Path; from notebooks.publish import site\n"
+    code += "for built in map(Path, sys.argv[1:]): site(built.with_name('site'), built=built)"
+    done = subprocess.run([sys.executable, "-c", code, built, faulty], capture_output=True, text=True)
 
-
-def test_the_site_asks_nobody(built, tmp_path):
-    done = make_site(built, tmp_path / "site")
-    assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "01_one.html").read_text()
     assert 'alt="a curve that rises"' in page
     assert not OUTSIDE.findall(re.sub(r'<(?:a|link rel="canonical") [^>]*href="[^"]*"', "", page))
     assert "exercises/01_one.html" in (tmp_path / "site" / "index.html").read_text()
-
-
-def test_a_fault_in_a_page_is_an_error(built, tmp_path):
-    notebook = from_text(f"{LESSON}\n# %% [markdown]\n# [nowhere](nowhere.md)\n")
-    (built / "01_one.ipynb").write_text(write_text(notebook))
-    done = make_site(built, tmp_path / "site")
     assert done.returncode == 1
     assert "nowhere.md" in done.stderr
-    assert not (tmp_path / "site").exists()
+    assert not faulty.with_name("site").exists()
