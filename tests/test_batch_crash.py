@@ -424,41 +424,40 @@ def test_two_runs_do_not_share_a_checkpoint(tmp_path):
 # -- a full disk -------------------------------------------------------------------------------
 
 STARVED = textwrap.dedent("""
-    import resource, sys, numpy as np
+    import os, resource, sys, numpy as np
     from inferkit.batch import predict_batch
     from inferkit.predictor import ArraySpec, Predictor
 
     def tenfold(X):
         return 10 * X
 
-    limit, sink = int(sys.argv[1]), sys.argv[2]
-    if limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    limit, folder, suffix = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     X = np.arange(20_000.0).reshape(-1, 2)
     model = Predictor(tenfold, signature=ArraySpec((2,), "float64"), name="tenfold")
-    try:
-        print("resumed", predict_batch(model, X, sink, batch_size=100, checkpoint_rows=1000).n_resumed)
-    except OSError as error:
-        print(type(error).__name__, *getattr(error, "__notes__", ()))
+    for size, name in ((limit, "a"), (room, "a"), (room, "b")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, room))
+        try:
+            sink = f"{folder}/{name}.{suffix}"
+            print("resumed", predict_batch(model, X, sink, batch_size=100, checkpoint_rows=1000).n_resumed)
+        except OSError as error:
+            print(type(error).__name__, *getattr(error, "__notes__", ()))
+        print(*sorted(os.listdir(folder)))
 """)
 
 
 @pytest.mark.parametrize(("suffix", "limit"), [("csv", 9_000), ("csv", 60_000), ("npy", 60_000), ("parquet", 60_000)])
 def test_a_disk_that_is_full_costs_only_time(tmp_path, suffix, limit):
     """No part fits, or the parts fit and the whole does not: the error says so, and more room is all that is needed."""
-
-    def run(limit, name):
-        arguments = [sys.executable, "-c", STARVED, str(limit), str(tmp_path / name)]
-        return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=True).stdout
-
-    first = run(limit, f"a.{suffix}")
-    assert not (tmp_path / f"a.{suffix}").exists()
-    assert not list(tmp_path.glob(".*.whole"))
-    assert first.split()[0] == "OSError"
-    done = 10_000 if limit == 60_000 else 0
-    assert ("10,000 rows are finished and kept" in first) == bool(done)
-    assert run(0, f"a.{suffix}") == f"resumed {done}\n"
-    run(0, f"b.{suffix}")
+    command = [sys.executable, "-c", STARVED, str(limit), str(tmp_path), suffix]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    starved, left, again, _, anew, _ = done.splitlines()
+    assert f"a.{suffix}" not in left.split()
+    assert ".whole" not in left
+    assert starved.split()[0] == "OSError"
+    rows = 10_000 if limit == 60_000 else 0
+    assert ("10,000 rows are finished and kept" in starved) == bool(rows)
+    assert (again, anew) == (f"resumed {rows}", "resumed 0")
     assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert not list(tmp_path.glob(".*"))
 
