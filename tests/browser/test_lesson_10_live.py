@@ -31,14 +31,13 @@ def read(figure: Locator, what: str) -> float:
 
 
 def test_more_zeros_shrink_the_zipped_file_and_lose_answers(figure: Locator) -> None:
-    start = read(figure, "right"), read(figure, "gzip"), read(figure, "one answer")
+    start = read(figure, "right"), read(figure, "gzip")
     press(figure, "Home")
     assert read(figure, "right") > start[0]
     assert read(figure, "gzip") > 1.4 * start[1]
     press(figure, "End")
     assert read(figure, "right") < start[0] / 2
     assert read(figure, "gzip") < start[1] / 2
-    assert read(figure, "one answer") > start[2] / 2, "the time does not follow"
     shoot(figure.page, "figure_95")
     figure.get_by_role("button", name="Reset").click()
     assert read(figure, "gzip") == start[1]

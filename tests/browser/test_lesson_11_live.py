@@ -30,12 +30,12 @@ def rate(figure: Locator) -> float:
     return number(figure_texts(figure)["GFLOP/s"])
 
 
-def test_a_larger_product_does_more_a_second(figure: Locator) -> None:
-    assert figure_texts(figure)["this is"] == "measured"
-    press(figure, "Home")
-    small = rate(figure)
-    press(figure, "End")
-    assert rate(figure) > 2 * small
+def test_the_rate_is_the_operations_of_a_product_over_its_time(figure: Locator) -> None:
+    for key, n in (("Home", 32), ("End", 1024)):
+        press(figure, key)
+        said = figure_texts(figure)
+        assert said["this is"] == "measured"
+        assert rate(figure) * number(said["a product"]) == pytest.approx(2 * n**3 / 1000, rel=0.06), "as rounded"
     shoot(figure.page, "figure_1024")
     figure.get_by_role("button", name="Reset").click()
     assert figure_texts(figure)["this is"] == "measured"
