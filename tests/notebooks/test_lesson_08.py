@@ -372,8 +372,9 @@ def test_verdicts_follow_what_was_measured():
 
 
 @pytest.mark.parametrize(("gain", "said"), [(1.5, "helps"), (1.0, "changes little"), (0.5, "harms")])
-def test_what_batches_do_to_the_scorer_is_said_by_their_ratio(capsys, gain, said):
-    run("gain = ", crowds={("fraud", "what waits"): gain * 100, ("fraud", "one at a time"): 100.0})
+def test_what_batches_do_to_a_crowd_is_said_by_their_ratio(capsys, gain, said):
+    rates = {"what waits": gain * 100, "one at a time": 100.0}
+    run("gain = ", asked=["fraud"], batching={("fraud", way): (1.0, rate, 1.0) for way, rate in rates.items()})
     assert f": {said} (" in capsys.readouterr().out
 
 
