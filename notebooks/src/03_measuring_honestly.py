@@ -460,7 +460,8 @@ def share_right(truth, p):
 
 
 ledger = Ledger.open()
-found = compare(ladder, X, y_test, n=100, rounds=10, metric=share_right, ledger=ledger)
+options = {"n": 100, "rounds": 10, "max_seconds": 150, "metric": share_right}
+found = compare(ladder, X, y_test, ledger=ledger, **options)
 right = {f"{row.accuracy:.3f}" for row in found if row.name != "linear model"}
 print("right about unseen pictures, all six ways:", right)
 
