@@ -12,16 +12,9 @@ def _rows(*shape: int, n: int = 200, seed: int = 0) -> Any:
     return np.random.default_rng(seed).random((n, *shape), dtype=np.float32)
 
 
-def seeded_keras() -> Any:
-    """Return Keras, about to draw the same first weights as ever."""
-    keras = import_keras()
-    keras.utils.set_random_seed(0)
-    return keras
-
-
 def residual() -> tuple[Any, Any]:
     """Build two convolutions around a bypass, with batch norms that are no longer at their start."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = layers.Input((16, 16, 3))
     x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs)))
@@ -33,7 +26,7 @@ def residual() -> tuple[Any, Any]:
 
 def depthwise() -> tuple[Any, Any]:
     """Build convolutions that filter each channel by itself."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = layers.Input((16, 16, 3))
     x = layers.SeparableConv2D(8, 3, activation="relu")(inputs)
@@ -45,7 +38,7 @@ def depthwise() -> tuple[Any, Any]:
 
 def recurrent(kind: str = "LSTM") -> tuple[Any, Any]:
     """Build a layer with a memory over five steps."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = layers.Input((5, 4))
     x = getattr(layers, kind)(16)(inputs)
@@ -54,7 +47,7 @@ def recurrent(kind: str = "LSTM") -> tuple[Any, Any]:
 
 def both_ways() -> tuple[Any, Any]:
     """Build a recurrent layer that reads from both ends."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = layers.Input((3, 4))
     x = layers.Bidirectional(layers.GRU(8))(inputs)
@@ -63,7 +56,7 @@ def both_ways() -> tuple[Any, Any]:
 
 def autoencoder() -> tuple[Any, Any]:
     """Build a network that gives back what it was given, through eight numbers."""
-    keras = seeded_keras()
+    keras = import_keras()
     dense = keras.layers.Dense
     parts = [dense(32, activation="relu"), dense(8, activation="relu"), dense(32, activation="relu"), dense(64)]
     return keras.Sequential([keras.layers.Input((64,)), *parts], name="autoencoder"), _rows(64)
@@ -71,7 +64,7 @@ def autoencoder() -> tuple[Any, Any]:
 
 def two_inputs() -> tuple[Any, Any]:
     """Build a network with two inputs, whose order is not that of their names."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     first, second = layers.Input((6,), name="zebra"), layers.Input((4, 3), name="ant")
     x = layers.Concatenate()([layers.Dense(8, activation="relu")(first), layers.Flatten()(second)])
@@ -81,7 +74,7 @@ def two_inputs() -> tuple[Any, Any]:
 
 def words() -> tuple[Any, Any]:
     """Build an embedding of whole numbers."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = layers.Input((10,), dtype="int32")
     x = layers.GlobalAveragePooling1D()(layers.Embedding(50, 8)(inputs))
@@ -91,7 +84,7 @@ def words() -> tuple[Any, Any]:
 
 def attention() -> tuple[Any, Any]:
     """Build a block of a transformer."""
-    keras = seeded_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = layers.Input((10, 8))
     x = layers.LayerNormalization()(layers.Add()([inputs, layers.MultiHeadAttention(2, 4)(inputs, inputs)]))
