@@ -239,12 +239,14 @@ PLACES, ATTACKERS, ROUNDS, EACH = 100, 400, 5, 200
 
 
 def answered(url: str, n: int) -> int:
-    """Ask so often, each time over a new connection; return how many times an answer came."""
+    """Ask so often, each time over a new connection; return how many answers came until 1 in 100 was lost."""
 
     async def work() -> int:
         client = Client("127.0.0.1", int(url.rsplit(":", 1)[1]), timeout_s=LONG_S)
         request, good = predict_request(url, 1.0, Connection="close"), 0
-        for _ in range(n):
+        for asked in range(n):
+            if asked - good > n // 100:  # each may take as long as it is given
+                break
             good += (await client.ask(request)).outcome == "answered"
             await asyncio.sleep(0.003)  # so that the attack has its time
         return good
@@ -267,6 +269,7 @@ def answered_beside_slow_clients(rounds: int, **server: Any) -> int:
 
 
 @pytest.mark.rotated
+@pytest.mark.timeout(900)
 def test_slow_clients_by_the_hundred_shut_no_good_one_out() -> None:
     """Four times as many as there are places drip heads and bodies, say nothing, and take in no answers.
 
