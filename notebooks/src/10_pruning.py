@@ -615,7 +615,7 @@ print("right in over 90 %, with no training:", right(few) > 0.9)
 # %% tags=["skip"]
 from inferkit.optimize import quantize
 
-grid = X_train[:40]
+grid = X_train[:100]
 zeros_shared = cluster_weights(gradual[0.8], 16)
 chain = {
     "dense": dense,
