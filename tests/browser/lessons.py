@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ from pages import (
     use_theme,
     wait_until_run,
 )
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 from server import Lab, running_lab
 
 from notebooks import lab as launcher
@@ -118,6 +118,7 @@ def run_lesson(
                    cap.kills() if cap else 0, budget_seconds)  # fmt: skip
 
 
+_NOT_BUSY = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status !== 'busy'"
 _STATE = """() => {
   const panel = window.jupyterapp.shell.currentWidget;
   const cells = [...panel.content.model.cells].filter((c) => c.type === "code" && c.sharedModel.source.trim());
@@ -146,13 +147,17 @@ def _run_all_cells(page: Page, kernel: psutil.Process, name: str, cap: Cap | Non
     )
     place, since = -1, time.monotonic()
     while True:
+        lives = _lives(kernel)
+        if not lives:  # what it said before lies on the way to the page, and comes before the news of its death
+            with suppress(TimeoutError):
+                page.wait_for_function(_NOT_BUSY, timeout=30_000)
         state = page.evaluate(_STATE)
         if state["place"] < 0 and state["idle"]:
             return
         where = f"{name}, cell [{state['place'] + 1}] ({first_line(NotebookNode(source=state['source'] or ''))})"
         if state["failed"] is not None:
             raise NotebookError(f"{where}: {state['failed']}")
-        if not _lives(kernel):
+        if not lives:
             killed = f" ({cap.kills()} killed by the cap)" if cap else ""
             raise NotebookError(f"{where}: the kernel died: out of memory, or a crash in compiled code{killed}")
         if state["place"] != place:
