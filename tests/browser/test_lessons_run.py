@@ -60,7 +60,9 @@ def publish(folder: Path, name: str, text: str, outputs: list[list[Any]]) -> Non
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("built")
+    folder = tmp_path_factory.mktemp("course") / "built"
+    folder.mkdir()
+    (folder.parent / "README.md").touch()  # of which the welcome page is made
     publish(folder, "01_fine", FINE, SAID)
     publish(folder, "02_odd", "# %%\nprint('one')\n\n# %%\nprint('two')", [[new_output("stream", text="three\n")], []])
     for number, (name, (code, _)) in enumerate(BREACHES.items(), 3):
