@@ -337,7 +337,7 @@ print("trained on, right in over 75 %:", right(filters[0.5]) > 0.75)
 print("before that, less than half of it:", 2 * right(half) < right(filters[0.5]))
 
 # %% [markdown] tags=["notes"]
-# Four minutes. Compare with the row of 80 % zeros above: about as many weights are left, about as many answers right, and here there is time to win. A processor can leave out a filter. It cannot leave out a number.
+# Four minutes. Compare with the row of 80 % zeros above: about as many weights are left, no fewer answers are right, and here there is time to win. A processor can leave out a filter. It cannot leave out a number.
 
 # %% [markdown] tags=["slide", "figure"]
 # ## What a zero buys
