@@ -244,8 +244,10 @@ class Runner:
 
     def _run(self, stage: Stage, core: int) -> None:
         print(f"── {stage.name}: begun", flush=True)
-        environment = {**os.environ, "INFERKIT_CORE": str(core), "TMPDIR": str(self.folder)}
-        environment["INFERKIT_LEFT_OUT"] = str(self.folder / "left-out.tsv")
+        environment = {
+            **os.environ, "INFERKIT_CORE": str(core), "INFERKIT_LEFT_OUT": str(self.folder / "left-out.tsv"),
+            "TMPDIR": str(self.folder), "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
         began = time.monotonic()
         with tempfile.TemporaryFile(dir=self.folder) as output:
             process = subprocess.Popen(

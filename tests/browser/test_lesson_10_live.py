@@ -1,6 +1,6 @@
 """Lesson 10 as a lecturer presents it and a student tries it: real JupyterLab, real kernel, real browser.
 
-It is run once: it trains ten small networks, and takes its time.
+It is run once: it trains four small networks, and takes its time.
 """
 
 from typing import ClassVar
