@@ -321,6 +321,7 @@ def temporary_folder() -> Iterator[Path]:
         if free < FREE_GB:
             raise Refusal(f"the tests write up to {FREE_GB} GB; {free:.1f} GB are free in {place}")
     folder = Path(tempfile.mkdtemp(prefix="inferkit-"))
+    folder.chmod(0o755)  # as `/tmp` is: some tests become another user
     try:
         yield folder
     finally:
