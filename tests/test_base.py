@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -123,9 +124,9 @@ def test_whole_file_names_an_unwritable_folder(tmp_path):
         "import os; from inferkit._base import whole_file; os.getuid() or os.setuid(65534)\n"
         f"with whole_file({str(folder / 'a')!r}): pass"
     )
-    for parent in [folder, *folder.parents]:
-        if parent.stat().st_uid == os.getuid() and parent != folder and str(parent).startswith("/tmp/pytest"):
-            parent.chmod(0o755)
+    for parent in folder.parents:
+        if parent.is_relative_to(tempfile.gettempdir()) and parent.stat().st_uid == os.getuid():
+            parent.chmod(parent.stat().st_mode | 0o055)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert "PermissionError" in run.stderr
     assert "the folder cannot be written to" in run.stderr
