@@ -5,6 +5,7 @@ environment in which it was built, its memory and the processor's time sampled. 
 `as_notebook` leaves the slides, with the same kernel and the same widgets.
 """
 
+import json
 import os
 import re
 import time
@@ -168,10 +169,13 @@ def _run_all_cells(page: Page, kernel: psutil.Process, name: str, cap: Cap | Non
 def _notebook(page: Page) -> NotebookNode:
     """Return the notebook as the page has it: to save it could meet the page's own save, and be asked a question."""
     cells = page.evaluate(
-        """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
-          .map((cell) => cell.sharedModel.toJSON())"""
+        """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].map((cell) => {
+          const { attachments, ...rest } = cell.sharedModel.toJSON();
+          return rest;
+        })"""
     )
-    return nbformat.v4.rejoin_lines(nbformat.from_dict({"cells": cells}))
+    whole = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    return nbformat.reads(json.dumps(whole), as_version=4)
 
 
 def _lives(process: psutil.Process) -> bool:
