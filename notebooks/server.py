@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -271,11 +272,15 @@ def _die_with_this_process() -> Any:
 
 
 def _wait_for_note(server: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """Return what the server notes when it can answer; None if it ends before."""
+    """Return what the server notes, once it listens, which may come later; None if it ends before."""
     note = Path(jupyter_runtime_dir()) / f"jpserver-{server.pid}.json"
     while server.poll() is None:
         with suppress(OSError, ValueError):
-            return dict(json.loads(note.read_text(encoding="utf-8")))
+            noted = dict(json.loads(note.read_text(encoding="utf-8")))
+            host = "127.0.0.1" if noted["hostname"] in _NETWORK else noted["hostname"]
+            if not noted.get("sock"):
+                socket.create_connection((host, noted["port"]), timeout=1).close()
+            return noted
         time.sleep(0.1)
     return None
 

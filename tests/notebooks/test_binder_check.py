@@ -116,7 +116,7 @@ def test_the_plan_knows_who_trains(tmp_path):
 
 
 def test_nothing_built_is_an_error(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(run, "plan", lambda sources: [(tmp_path / "01.ipynb", "01.ipynb", 1)])
+    monkeypatch.setattr(run, "plan", lambda sources, **_: [(tmp_path / "01.ipynb", "01.ipynb", 1)])
     assert run.main([]) == 1
     assert "not built: 01.ipynb" in capsys.readouterr().err
 
