@@ -25,7 +25,11 @@ def test_clock(): pass
 
 
 def python(*arguments, **environment):
-    env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    env = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        **{name: str(value) for name, value in environment.items()},
+    }
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
 
 
@@ -55,7 +59,7 @@ def chosen(tmp_path_factory):
             "--rootdir",
             module.parent,
         ]
-        done = python("-m", "pytest", *options, "-c", ROOT / "pyproject.toml", module, INFERKIT_LEFT_OUT=left)
+        done = python("-m", "pytest", *options, "-c", os.devnull, module, INFERKIT_LEFT_OUT=left)
         assert done.returncode == 0, done.stdout + done.stderr
         found[part] = {line.split("::")[1] for line in done.stdout.splitlines() if line.startswith("PASSED")}
     return found, [line.split("\t") for line in left.read_text().splitlines()]
@@ -108,7 +112,17 @@ def test_everything_is_proved_where_locks_or_the_runner_changed(path, target, mo
 def test_after_its_time_a_part_ends_well_and_names_what_it_did_not_begin(tmp_path):
     (tmp_path / "test_marked.py").write_text(MARKED)
     left = tmp_path / "left-out.tsv"
-    options = ["-q", "-p", "tests.rotation", "-p", "no:cacheprovider", "--part=rest", f"--until={time.time() - 1}"]
+    options = [
+        "-q",
+        "-c",
+        os.devnull,
+        "-p",
+        "tests.rotation",
+        "-p",
+        "no:cacheprovider",
+        "--part=rest",
+        f"--until={time.time() - 1}",
+    ]
     done = python("-m", "pytest", *options, tmp_path / "test_marked.py", INFERKIT_LEFT_OUT=left)
     assert done.returncode == 0, done.stdout
     assert len(left.read_text().splitlines()) >= 20
@@ -116,7 +130,7 @@ def test_after_its_time_a_part_ends_well_and_names_what_it_did_not_begin(tmp_pat
 
 def test_a_skip_fails_where_all_is_required(tmp_path):
     (tmp_path / "test_skipped.py").write_text("import pytest\ndef test_it(): pytest.skip('no such thing')\n")
-    options = ["-q", "-p", "tests.rotation", "-p", "no:cacheprovider", tmp_path / "test_skipped.py"]
+    options = ["-q", "-c", os.devnull, "-p", "tests.rotation", "-p", "no:cacheprovider", tmp_path / "test_skipped.py"]
     assert python("-m", "pytest", *options, INFERKIT_REQUIRE_ALL="").returncode == 0
     assert python("-m", "pytest", *options, INFERKIT_REQUIRE_ALL=1).returncode == 1
 
