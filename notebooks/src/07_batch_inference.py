@@ -459,9 +459,11 @@ del lines_written
 # %% tags=["measured", "skip"]
 table_us, file_us = 1e6 * seconds[1] / len(rows), 1e6 * local.seconds / n_customers
 print(f"a row costs {file_us:.1f} µs from file to file, {table_us:.1f} µs from table to answer")
+print("reading and writing take more than the answers:", file_us > 2 * table_us)
 
 # %% tags=["skip"]
-print("reading and writing take more than the answers:", file_us > 2 * table_us)
+fields = n_customers * len(known.feature_names)
+print(f"{fields:,} fields were read from text:", fields > 10 * local.n_answered)
 
 # %% [markdown] tags=["notes"]
 # Four minutes. For a longer job `predict_batch` measures a curve such as ours and chooses the size by it (`local.curve` keeps it); for a job of a second it takes 256. Ask what the night is spent on: reading text and writing text. Which formats spare that? (Those made
