@@ -30,6 +30,7 @@ WORK = ROOT.parent / "work"
 # nothing here.
 _JUPYTERLAB = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyterlab.labapp import main; sys.exit(main())"
 _EVERY_S = 4  # how often what takes long says so
+_LISTENING_S = 2  # how long it may take from its note to its port
 _CLOSING_S = 5  # what JupyterLab gets to close its kernels
 _LONG_NAMES = {
     "--ip": "--ServerApp.ip",
@@ -272,17 +273,18 @@ def _die_with_this_process() -> Any:
 
 
 def _wait_for_note(server: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """Return what the server notes, once it listens, which may come later; None if it ends before."""
-    note = Path(jupyter_runtime_dir()) / f"jpserver-{server.pid}.json"
-    while server.poll() is None:
+    """Return what the server notes, and wait until it listens, which comes a moment later; None if it ends before."""
+    note, noted = Path(jupyter_runtime_dir()) / f"jpserver-{server.pid}.json", None
+    end = float("inf")
+    while server.poll() is None and time.monotonic() < end:
         with suppress(OSError, ValueError):
-            noted = dict(json.loads(note.read_text(encoding="utf-8")))
+            if noted is None:
+                noted, end = dict(json.loads(note.read_text(encoding="utf-8"))), time.monotonic() + _LISTENING_S
             host = "127.0.0.1" if noted["hostname"] in _NETWORK else noted["hostname"]
-            if not noted.get("sock"):
-                socket.create_connection((host, noted["port"]), timeout=1).close()
-            return noted
+            socket.create_connection((host, noted["port"]), timeout=1).close()
+            break
         time.sleep(0.1)
-    return None
+    return noted
 
 
 def _address(noted: dict[str, Any]) -> list[str]:
