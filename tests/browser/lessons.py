@@ -117,7 +117,6 @@ def run_lesson(
                    cap.kills() if cap else 0, budget_seconds)  # fmt: skip
 
 
-_NOT_BUSY = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status !== 'busy'"
 _STATE = """() => {
   const panel = window.jupyterapp.shell.currentWidget;
   const cells = [...panel.content.model.cells].filter((c) => c.type === "code" && c.sharedModel.source.trim());
@@ -139,7 +138,10 @@ _STATE = """() => {
 def _run_all_cells(page: Page, kernel: psutil.Process, name: str, cap: Cap | None, cell_seconds: float) -> None:
     page.evaluate(
         """async () => {
-          const { commands } = window.jupyterapp;
+          const { commands, shell } = window.jupyterapp;
+          shell.currentWidget.sessionContext.statusChanged.connect((_, status) => {
+            window.kernelDied ||= ["autorestarting", "dead"].includes(status);
+          });
           await commands.execute("notebook:clear-all-cell-outputs");  // what is there at the end comes from this run
           commands.execute("notebook:run-all-cells");
         }"""
@@ -149,7 +151,7 @@ def _run_all_cells(page: Page, kernel: psutil.Process, name: str, cap: Cap | Non
         lives = _lives(kernel)
         if not lives:  # what it said before lies on the way to the page, and comes before the news of its death
             with suppress(TimeoutError):
-                page.wait_for_function(_NOT_BUSY, timeout=30_000)
+                page.wait_for_function("() => window.kernelDied", timeout=30_000)
         state = page.evaluate(_STATE)
         if state["place"] < 0 and state["idle"]:
             return
