@@ -26,9 +26,6 @@ __all__ = ["command", "end_at_signals", "environment", "run", "say", "telling", 
 
 ROOT = Path(__file__).resolve().parent
 WORK = ROOT.parent / "work"
-# JupyterLab, but for a grammar of internationalized addresses that takes longer to load than all the rest, and checks
-# nothing here.
-_JUPYTERLAB = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyterlab.labapp import main; sys.exit(main())"
 _EVERY_S = 4  # how often what takes long says so
 _LISTENING_S = 2  # how long it may take from its note to its port
 _CLOSING_S = 5  # what JupyterLab gets to close its kernels
@@ -122,7 +119,7 @@ def command(page: str, options: list[str], work: Path = WORK, *, lecture: bool =
     given = {option.partition("=")[0] for option in options}
     given |= {_LONG_NAMES[name] for name in given & _LONG_NAMES.keys()}  # JupyterLab refuses an option given twice
     kept = [f"{name}={value}" for name, value in own.items() if name not in given]
-    return [sys.executable, "-c", _JUPYTERLAB, *kept, *options]
+    return [sys.executable, "-m", "jupyterlab", *kept, *options]
 
 
 def _is_root() -> bool:

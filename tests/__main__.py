@@ -152,7 +152,7 @@ def stages(minutes: float | None) -> list[Stage]:
         return Stage(name, [PYTHON, *PYTEST, f"--part={part}", *limit, *paths], part=part)
 
     def tests_there(name: str, part: str, *paths: str) -> Stage:
-        limit = until if part == "rest" else []
+        limit = until if part in ("changed", "rest") else []
         return Stage(name, [newest, *PYTEST, "-m", "not rotated and not quiet", *limit, *paths], made, part, no_newest)
 
     def lesson(number: str, part: str) -> Stage:
@@ -175,14 +175,16 @@ def stages(minutes: float | None) -> list[Stage]:
         *(tests(name, "landing", *paths) for name, paths in split.items()),
         *(lesson(number, "landing") for number in first[:LESSONS]),
         Stage("widgets", [PYTHON, *PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"], lacks=no_browser),
-        tests_there("on 3.13", "landing", *forked, "inferkit"),
+        tests_there("on 3.13", "landing", "--turns", "--part=landing", *forked, "inferkit"),
         solutions(exercises[:LESSONS], "landing"),
         Stage("binder", [PYTHON, "-m", "tests.replay"], made, "landing" if binder_now else "rest", no_newest),
         tests("changed, networks", "changed", *heavy),
         tests("changed, others", "changed", *light),
+        tests_there("changed, on 3.13", "changed", "--turns", "--part=changed", *forked),
         tests("rest, networks", "rest", *heavy),
         tests("rest, others", "rest", *light),
-        tests_there("on 3.13, rest", "rest", *not_there, "tests"),
+        tests_there("on 3.13, rest", "rest", "--turns", "--part=rest", *forked, "inferkit"),
+        tests_there("on 3.13, others", "rest", *not_there, "tests"),
         *(lesson(number, "rest") for number in first[LESSONS:]),
         solutions(exercises[LESSONS:], "rest"),
         tests("quiet", "quiet", "tests", "--ignore=tests/browser"),

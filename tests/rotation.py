@@ -124,6 +124,7 @@ def pytest_addoption(parser: Any) -> None:
     """Add the options."""
     group = parser.getgroup("rotation")
     group.addoption("--part", choices=PARTS, help="which tests: landing, changed, rest (changed first) or quiet")
+    group.addoption("--turns", action="store_true", help="let all tests take turns, not those alone that take long")
     group.addoption("--until", type=float, metavar="T", help="begin no test after this time (as time.time())")
 
 
@@ -136,7 +137,7 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     wanted = ("changed", "rest") if part == "rest" else (part,)
     kept = [item for name in wanted for item in items if parts[item] == name]
     left = [item for item in items if parts[item] not in wanted]
-    if part == "landing":
+    if part == "landing" and not config.option.turns:
         _leave_out(config, [item for item in left if parts[item] in ("changed", "rest")])
     config.hook.pytest_deselected(items=left)
     items[:] = kept
@@ -145,7 +146,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 def _part_of(item: Any) -> str:
     if item.get_closest_marker("quiet"):
         return "quiet"
-    if not item.get_closest_marker("rotated") or has_turn(item.nodeid):
+    takes_turns = item.config.option.turns or item.get_closest_marker("rotated")
+    if not takes_turns or has_turn(item.nodeid):
         return "landing"
     return "changed" if any(by_change([Path(item.path)])) else "rest"
 

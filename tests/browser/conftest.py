@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from lessons import Taught, as_notebook, is_presenting, presented
-from pages import LONG_S, Watch
+from pages import LONG_S, Watch, close_all
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from server import Lab, running_lab
 
@@ -31,6 +31,7 @@ FLAGS = [
     # Even a request that a test fails to notice finds no host but this machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+VIEWPORT = {"width": 1280, "height": 720}
 OpenPage = Callable[..., AbstractContextManager[Page]]
 LESSON_S = 1500  # for a whole lesson, which the first of its tests runs; each cell has its own time-out
 expect.set_options(timeout=120_000)  # for a machine that has other work
@@ -95,7 +96,7 @@ def open_page(chromium: Browser, lab: Lab) -> OpenPage:
 
     @contextmanager
     def open_it(*, watched: bool = True, **options: Any) -> Iterator[Page]:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
+        context = chromium.new_context(**{"viewport": VIEWPORT, **options})
         context.set_default_timeout(LONG_S * 1000)
         page = context.new_page()
         watch = Watch(page)
@@ -109,11 +110,24 @@ def open_page(chromium: Browser, lab: Lab) -> OpenPage:
     return open_it
 
 
+@pytest.fixture(scope="session")
+def shared_page(chromium: Browser, lab: Lab) -> Iterator[tuple[Page, Watch]]:
+    """Open one page for all tests that need no other: to load JupyterLab takes longer than most of them."""
+    context = chromium.new_context(viewport=VIEWPORT)
+    context.set_default_timeout(LONG_S * 1000)
+    page = context.new_page()
+    yield page, Watch(page)
+    context.close()
+
+
 @pytest.fixture
-def page(open_page: OpenPage) -> Iterator[Page]:
-    """Open one page for one test, held to the same rules."""
-    with open_page() as one:
-        yield one
+def page(shared_page: tuple[Page, Watch]) -> Iterator[Page]:
+    """Lend the shared page, held to the same rules; what a test leaves open in it is closed, with its kernels."""
+    page, watch = shared_page
+    yield page
+    page.set_viewport_size(VIEWPORT)
+    close_all(page, kernels=True)
+    watch.check()
 
 
 # ---- A lesson, run once for all its tests ----

@@ -52,10 +52,13 @@ class Watch:
         return [url for url, at in split if at.scheme not in LOCAL_SCHEMES and at.hostname != "127.0.0.1"]
 
     def check(self) -> None:
-        """Fail if a request has left the machine, or the console has shown an error."""
-        assert self.requests, "the page asked for nothing: the watch did not see it"
-        assert self.outside() == [], "requests left the machine"
-        assert self.errors == [], "errors in the browser's console"
+        """Fail if a request has left the machine, or the console has shown an error, since the last check."""
+        outside, errors, asked = self.outside(), list(self.errors), bool(self.requests)
+        self.requests.clear()
+        self.errors.clear()
+        assert asked, "the page asked for nothing: the watch did not see it"
+        assert outside == [], "requests left the machine"
+        assert errors == [], "errors in the browser's console"
 
 
 # ---- Notebooks ----
@@ -76,12 +79,30 @@ def _code_cell(source: str) -> Any:
 
 
 def open_notebook(page: Page, lab: Any, name: str) -> None:
-    """Open a notebook of the lab's folder in a fresh workspace, and wait for its kernel."""
-    page.goto(f"{lab.url}/lab/tree/{quote(name)}?token={lab.token}&reset")
+    """Open a notebook of the lab's folder, alone, in a page that has none or another one, and wait for its kernel."""
+    if page.url.startswith(lab.url):
+        close_all(page)
+        page.evaluate("(path) => window.jupyterapp.commands.execute('docmanager:open', { path })", name)
+    else:
+        page.goto(f"{lab.url}/lab/tree/{quote(name)}?token={lab.token}&reset")  # in a fresh workspace
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     _in_notebook(page, "panel.sessionContext.ready", wait=True)
     page.wait_for_function(
         "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+    )
+
+
+def close_all(page: Page, *, kernels: bool = False) -> None:
+    """Close what is open in the page, unsaved; its kernels too, or they go on."""
+    page.evaluate(
+        """async (kernels) => {
+          for (const widget of [...window.jupyterapp.shell.widgets("main")]) {
+            if (widget.context) widget.context.model.dirty = false;  // or it asks whether to save
+            if (kernels) await widget.sessionContext?.shutdown();
+            widget.close();
+          }
+        }""",
+        kernels,
     )
 
 

@@ -462,9 +462,7 @@ def shoot(figure: Figure, name: str) -> None:
         figure.root.screenshot(path=Path(folder, f"{name}.png"))
 
 
-def test_on_a_slide_it_fits_and_without_a_kernel_it_is_a_picture(
-    notebook_page: Page, open_page: OpenPage, lab: Any
-) -> None:
+def test_on_a_slide_it_fits_and_without_a_kernel_it_is_a_picture(notebook_page: Page, page: Page, lab: Any) -> None:
     notebook_page.set_viewport_size({"width": 1280, "height": 720})
     figure = fresh(notebook_page, 0)
     shoot(figure, "figure_slide")
@@ -475,10 +473,9 @@ def test_on_a_slide_it_fits_and_without_a_kernel_it_is_a_picture(
     copy = lab.root / "figures_at_rest.ipynb"
     shutil.copy(lab.root / "figures.ipynb", copy)
     forget_widgets(copy)
-    with open_page() as page:
-        open_notebook(page, lab, copy.name)
-        picture = page.get_by_role("img", name="Three humps; at 30 patients")
-        picture.wait_for()
-        assert picture.evaluate("(e) => e.naturalWidth") > 1000
-        expect(page.get_by_text("At rest; run the cell to move it").first).to_be_visible()
-        assert page.locator(".inferkit-figure").count() == 0
+    open_notebook(page, lab, copy.name)
+    picture = page.get_by_role("img", name="Three humps; at 30 patients")
+    picture.wait_for()
+    assert picture.evaluate("(e) => e.naturalWidth") > 1000
+    expect(page.get_by_text("At rest; run the cell to move it").first).to_be_visible()
+    assert page.locator(".inferkit-figure").count() == 0

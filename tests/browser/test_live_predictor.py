@@ -496,38 +496,33 @@ def test_screenshots(notebook_page: Page, shots: Path) -> None:
     assert len(list(shots.glob("live_*.png"))) >= 10
 
 
-# ---- In pages of their own; each stops all kernels ----
+# ---- In notebooks of their own ----
 
 
-def test_a_new_widget_answers_while_the_cells_below_it_run(open_page: OpenPage, lab: Any) -> None:
+def test_a_new_widget_answers_while_the_cells_below_it_run(page: Page, lab: Any) -> None:
     busy = "import pathlib, time\nwhile pathlib.Path('hold').exists(): time.sleep(0.05)"
     write_notebook(lab.root / "busy_live.ipynb", [MODELS, "table", busy])
     (lab.root / "hold").touch()
-    with open_page() as page:
-        open_notebook(page, lab, "busy_live.ipynb")
-        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        live = Live(page)
-        live.control("age").focus()
-        page.keyboard.press("End")
-        live.settle()
-        assert live.answer("stay") == "13 days"
-        assert cell_state(page, 2) == "running"
-        (lab.root / "hold").unlink()
-        wait_until_run(page)
-    lab.stop_kernels()
+    open_notebook(page, lab, "busy_live.ipynb")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    live = Live(page)
+    live.control("age").focus()
+    page.keyboard.press("End")
+    live.settle()
+    assert live.answer("stay") == "13 days"
+    assert cell_state(page, 2) == "running"
+    (lab.root / "hold").unlink()
+    wait_until_run(page)
 
 
-def test_a_saved_notebook_without_widget_state_shows_the_table(open_page: OpenPage, lab: Any) -> None:
+def test_a_saved_notebook_without_widget_state_shows_the_table(page: Page, lab: Any) -> None:
     write_notebook(lab.root / "still_live.ipynb", [MODELS, "table"])
-    with open_page() as page:
-        open_notebook(page, lab, "still_live.ipynb")
-        run_all(page)
-        Live(page)
-        save_notebook(page)
+    open_notebook(page, lab, "still_live.ipynb")
+    run_all(page)
+    Live(page)
+    save_notebook(page)
     forget_widgets(lab.root / "still_live.ipynb")
-    with open_page() as page:
-        open_notebook(page, lab, "still_live.ipynb")
-        table = page.get_by_role("table", name="care, at rest")
-        assert table.get_by_role("row", name="age").inner_text().split() == ["age", "6", "years"]
-        assert page.locator(".inferkit-live").count() == 0
-    lab.stop_kernels()
+    open_notebook(page, lab, "still_live.ipynb")
+    table = page.get_by_role("table", name="care, at rest")
+    assert table.get_by_role("row", name="age").inner_text().split() == ["age", "6", "years"]
+    assert page.locator(".inferkit-live").count() == 0

@@ -44,7 +44,7 @@ from sklearn.linear_model import LogisticRegression
 from inferkit.datasets import load_digits
 
 X, y = load_digits(return_X_y=True)
-models["logistic regression"] = LogisticRegression(C=0.01, max_iter=1000).fit(X, y)
+models["logistic regression"] = LogisticRegression(C=0.01, max_iter=1000).fit(X[:500], y[:500])
 """
 # A file tells the cell when to end, so no test waits for a fixed time; where it stands already, nothing is trained.
 TRAIN = """
@@ -381,9 +381,7 @@ def test_screenshots(pad: Pad, shots: Path) -> None:
     assert {path.name for path in shots.glob("*.png")} >= {"blank.png", "dark.png", "light.png", "keyboard.png"}
 
 
-def test_names_and_errors_are_text_and_a_faulty_predictor_hurts_no_other(
-    open_page: OpenPage, lab: Any, shots: Path
-) -> None:
+def test_names_and_errors_are_text_and_a_faulty_predictor_hurts_no_other(page: Page, lab: Any, shots: Path) -> None:
     evil = "<img src=x onerror=alert(1)><b>bold</b>"
     write_notebook(
         lab.root / "faulty.ipynb",
@@ -406,53 +404,50 @@ DigitPad({
 """,
         ],
     )
-    with open_page() as page:
-        dialogs: list[str] = []
-        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-        open_notebook(page, lab, "faulty.ipynb")
-        run_all(page)
-        pad = Pad(page)
-        for digit in (1, 7):
-            pad.draw(DIGITS[digit])
-            assert pad.answer(evil) == "3"
-            assert pad.card("faulty").locator(".ik-failure").inner_text() == f"RuntimeError: {evil}"
-        assert pad.root.locator("img, b").count() == 0
-        assert dialogs == []
-        assert axe_report(page, ".inferkit-pad") == ""
-        page.screenshot(path=shots / "faulty.png")
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    open_notebook(page, lab, "faulty.ipynb")
+    run_all(page)
+    pad = Pad(page)
+    for digit in (1, 7):
+        pad.draw(DIGITS[digit])
+        assert pad.answer(evil) == "3"
+        assert pad.card("faulty").locator(".ik-failure").inner_text() == f"RuntimeError: {evil}"
+    assert pad.root.locator("img, b").count() == 0
+    assert dialogs == []
+    assert axe_report(page, ".inferkit-pad") == ""
+    page.screenshot(path=shots / "faulty.png")
 
 
-def test_a_new_pad_answers_while_the_cells_below_it_run(open_page: OpenPage, lab: Any) -> None:
+def test_a_new_pad_answers_while_the_cells_below_it_run(page: Page, lab: Any) -> None:
     """Run All: the first thing that the kernel hears from the pad comes while a cell runs."""
     busy = "import pathlib, time\nwhile pathlib.Path('hold').exists(): time.sleep(0.05)"
-    write_notebook(lab.root / "busy.ipynb", [MODELS, "DigitPad(models)", busy])
+    write_notebook(lab.root / "busy.ipynb", [READERS, "DigitPad(models)", busy])
     (lab.root / "hold").touch()
-    with open_page() as page:
-        open_notebook(page, lab, "busy.ipynb")
-        hide_side_panel(page)
-        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        pad = Pad(page)
-        pad.draw(DIGITS[7])
-        assert [pad.answer(name) for name in NAMES[:2]] == ["7", "7"]
-        assert cell_state(page, 2) == "running"
-        (lab.root / "hold").unlink()
-        wait_until_run(page)
-    lab.stop_kernels()
+    open_notebook(page, lab, "busy.ipynb")
+    hide_side_panel(page)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    pad = Pad(page)
+    pad.draw(DIGITS[7])
+    assert [pad.answer(name) for name in NAMES[:2]] == ["7", "7"]
+    assert cell_state(page, 2) == "running"
+    (lab.root / "hold").unlink()
+    wait_until_run(page)
 
 
-def test_two_pads_are_independent_and_a_second_view_shows_the_same(open_page: OpenPage, lab: Any) -> None:
+def test_two_pads_are_independent_and_a_second_view_shows_the_same(page: Page, lab: Any) -> None:
     write_notebook(lab.root / "two.ipynb", [READERS, "a = DigitPad(models)\na", "b = DigitPad(models)\nb", "a"])
-    with open_page(viewport={"width": 1280, "height": 1500}) as page:
-        open_notebook(page, lab, "two.ipynb")
-        run_all(page)
-        first, second, again = (Pad(page, i) for i in range(3))
-        first.draw(DIGITS[7])
-        second.draw(DIGITS[0])
-        again.settle()
-        assert [first.answer(NAMES[0]), second.answer(NAMES[0]), again.answer(NAMES[0])] == ["7", "0", "7"]
-        again.clear()
-        first.settle()
-        assert [first.answer(NAMES[0]), second.answer(NAMES[0])] == ["–", "0"]
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    open_notebook(page, lab, "two.ipynb")
+    run_all(page)
+    first, second, again = (Pad(page, i) for i in range(3))
+    first.draw(DIGITS[7])
+    second.draw(DIGITS[0])
+    again.settle()
+    assert [first.answer(NAMES[0]), second.answer(NAMES[0]), again.answer(NAMES[0])] == ["7", "0", "7"]
+    again.clear()
+    first.settle()
+    assert [first.answer(NAMES[0]), second.answer(NAMES[0])] == ["–", "0"]
 
 
 def test_a_finger_draws_and_does_not_scroll(open_page: OpenPage, lab: Any) -> None:
@@ -485,18 +480,15 @@ def touch(pad: Pad, stroke: Any) -> None:
     pad.settle()
 
 
-def test_a_saved_notebook_without_widget_state_shows_the_still_picture(open_page: OpenPage, lab: Any) -> None:
+def test_a_saved_notebook_without_widget_state_shows_the_still_picture(page: Page, lab: Any) -> None:
     write_notebook(lab.root / "still.ipynb", [READERS, "DigitPad(models)"])
-    with open_page() as page:
-        open_notebook(page, lab, "still.ipynb")
-        run_all(page)
-        Pad(page)
-        save_notebook(page)
+    open_notebook(page, lab, "still.ipynb")
+    run_all(page)
+    Pad(page)
+    save_notebook(page)
     forget_widgets(lab.root / "still.ipynb")
-    with open_page() as page:
-        open_notebook(page, lab, "still.ipynb")
-        picture = page.get_by_role("img", name="float32 reads 7")
-        picture.scroll_into_view_if_needed()
-        assert picture.evaluate("(img) => img.complete && img.naturalWidth > 500")
-        assert page.locator(".inferkit-pad").count() == 0
-    lab.stop_kernels()
+    open_notebook(page, lab, "still.ipynb")
+    picture = page.get_by_role("img", name="float32 reads 7")
+    picture.scroll_into_view_if_needed()
+    assert picture.evaluate("(img) => img.complete && img.naturalWidth > 500")
+    assert page.locator(".inferkit-pad").count() == 0
