@@ -155,6 +155,11 @@ def stages(minutes: float | None) -> list[Stage]:
         limit = until if part in ("changed", "rest") else []
         return Stage(name, [newest, *PYTEST, "-m", "not rotated and not quiet", *limit, *paths], made, part, no_newest)
 
+    def widgets(name: str, part: str) -> Stage:
+        stage = tests(name, part, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*")
+        stage.lacks = no_browser
+        return stage
+
     def lesson(number: str, part: str) -> Stage:
         path = f"tests/browser/test_lesson_{number}_live.py"
         return Stage(f"lesson {number}", [newest, *PYTEST, "-s", path], made, part, no_browser)
@@ -174,15 +179,17 @@ def stages(minutes: float | None) -> list[Stage]:
         Stage("lint", [PYTHON, "-m", "tests.lint"]),
         *(tests(name, "landing", *paths) for name, paths in split.items()),
         *(lesson(number, "landing") for number in first[:LESSONS]),
-        Stage("widgets", [PYTHON, *PYTEST, "-s", "tests/browser", "--ignore-glob=*/test_lesson_*"], lacks=no_browser),
+        widgets("widgets", "landing"),
         tests_there("on 3.13", "landing", "--turns", "--part=landing", *forked, "inferkit"),
         solutions(exercises[:LESSONS], "landing"),
         Stage("binder", [PYTHON, "-m", "tests.replay"], made, "landing" if binder_now else "rest", no_newest),
         tests("changed, networks", "changed", *heavy),
         tests("changed, others", "changed", *light),
+        widgets("changed, widgets", "changed"),
         tests_there("changed, on 3.13", "changed", "--turns", "--part=changed", *forked),
         tests("rest, networks", "rest", *heavy),
         tests("rest, others", "rest", *light),
+        widgets("rest, widgets", "rest"),
         tests_there("on 3.13, rest", "rest", "--turns", "--part=rest", *forked, "inferkit"),
         tests_there("on 3.13, others", "rest", *not_there, "tests"),
         *(lesson(number, "rest") for number in first[LESSONS:]),
@@ -358,6 +365,11 @@ def unchecked(chosen: list[Stage]) -> list[str]:
     return list(dict.fromkeys(filter(None, lines)))
 
 
+def covers(stage: Stage, module: str) -> bool:
+    """Return whether a stage's command names a test module, or the folder in which it lies."""
+    return any(module == word or module.startswith(f"{word}/") for word in stage.command)
+
+
 def left_out(all_stages: list[Stage], folder: Path) -> list[str]:
     """Return what was not run: tests by module, and whole stages."""
     ran = [stage for stage in all_stages if stage.code is not None]
@@ -367,7 +379,7 @@ def left_out(all_stages: list[Stage], folder: Path) -> list[str]:
         by, part, test = line.split("\t")
         module = test.split("::")[0]
         later = ("changed", "rest") if part == "changed" else ("rest",)
-        if by != "landing" or not any(stage.part in later and module in stage.command for stage in ran):
+        if by != "landing" or not any(stage.part in later and covers(stage, module) for stage in ran):
             counts[module] += 1
     stages = [
         stage.name for stage in all_stages if stage.code is None and not stage.name.startswith(("changed", "rest"))

@@ -16,7 +16,8 @@ VENV = ROOT / "build" / "python-3.13"
 # minutes, as lessons 09 and 10 do here.
 ELSEWHERE = (
     "tests/browser", "tests/notebooks", "tests/test_package.py", "tests/test_readme.py", "tests/test_lab.py",
-    "tests/test_links.py", "tests/test_binder.py", "tests/test_bootstrap.py", "tests/test_handwriting.py",
+    "tests/test_links.py", "tests/test_runner.py", "tests/test_binder.py", "tests/test_bootstrap.py",
+    "tests/test_handwriting.py",
     "tests/test_make_digit_models.py", "tests/test_make_sign_models.py", "tests/test_make_sign_ensemble.py",
     "tests/test_make_table_models.py", "tests/test_batch_crash.py", "tests/test_batch_dask.py",
     "tests/test_cli_bench.py", "tests/test_cli_serve.py", "tests/test_serving_fuzz.py", "tests/test_serving_limits.py",
@@ -38,9 +39,11 @@ def main() -> int:
     start = time.monotonic()
     bootstrap().ensure("dev", str(VENV), base)
     print(f"The environment: {time.monotonic() - start:.0f} s, in {VENV.relative_to(ROOT).as_posix()}", flush=True)
+    python = bootstrap().program("python", str(VENV))
+    subprocess.run([python, "binder/warm.py", "compiles"], cwd=ROOT, check=True)  # as in Binder's image
     versions = "import importlib.metadata as m, platform; print('Python ' + platform.python_version(), *("
     versions += "f'{name} {m.version(name)}' for name in ('numpy', 'scipy', 'pymc', 'arviz')), sep=', ')"
-    return subprocess.run([bootstrap().program("python", str(VENV)), "-c", versions]).returncode
+    return subprocess.run([python, "-c", versions]).returncode
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def ridge(X, y, prior, noise):
 
 
 @pytest.mark.parametrize(
-    "how", [LAPLACE | {"draws": 4000}, pytest.param(NUTS, marks=pytest.mark.rotated)], ids=["laplace", "nuts"]
+    "how",
+    [LAPLACE | {"draws": 4000}, pytest.param(NUTS | {"draws": 1000}, marks=pytest.mark.rotated)],
+    ids=["laplace", "nuts"],
 )
 def test_regressor_with_known_noise_is_the_closed_form(how):
     X, y = line_data()

@@ -175,6 +175,7 @@ def test_out_of_sight_it_pauses_and_goes_on_when_it_comes_back(walker: Ticking) 
     walker.wait_steps(3)
 
 
+@pytest.mark.rotated
 def test_another_notebook_in_front_pauses_it_and_a_page_opened_anew_finds_it_stopped(
     walker: Ticking, open_page: OpenPage, lab: Any
 ) -> None:

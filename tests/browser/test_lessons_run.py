@@ -15,6 +15,7 @@ from notebooks.kernel import NotebookError
 from notebooks.source import from_text, write_text
 from tests.machine import not_checked
 
+pytestmark = pytest.mark.rotated
 CAP_MB = 700
 FINE = """# %%
 from IPython.display import clear_output, display

@@ -357,6 +357,7 @@ def report(lags: list[float], when: str, capsys: pytest.CaptureFixture[str]) -> 
         )
 
 
+@pytest.mark.rotated
 def test_latency_idle_and_while_a_cell_trains(doubts: Figure, lab: Any, capsys: pytest.CaptureFixture[str]) -> None:
     page = doubts.page
     report(moved(doubts, ONE_BY_ONE), "idle", capsys)
@@ -462,6 +463,7 @@ def shoot(figure: Figure, name: str) -> None:
         figure.root.screenshot(path=Path(folder, f"{name}.png"))
 
 
+@pytest.mark.rotated
 def test_on_a_slide_it_fits_and_without_a_kernel_it_is_a_picture(notebook_page: Page, page: Page, lab: Any) -> None:
     notebook_page.set_viewport_size({"width": 1280, "height": 720})
     figure = fresh(notebook_page, 0)

@@ -499,6 +499,7 @@ def test_screenshots(notebook_page: Page, shots: Path) -> None:
 # ---- In notebooks of their own ----
 
 
+@pytest.mark.rotated
 def test_a_new_widget_answers_while_the_cells_below_it_run(page: Page, lab: Any) -> None:
     busy = "import pathlib, time\nwhile pathlib.Path('hold').exists(): time.sleep(0.05)"
     write_notebook(lab.root / "busy_live.ipynb", [MODELS, "table", busy])
@@ -515,6 +516,7 @@ def test_a_new_widget_answers_while_the_cells_below_it_run(page: Page, lab: Any)
     wait_until_run(page)
 
 
+@pytest.mark.rotated
 def test_a_saved_notebook_without_widget_state_shows_the_table(page: Page, lab: Any) -> None:
     write_notebook(lab.root / "still_live.ipynb", [MODELS, "table"])
     open_notebook(page, lab, "still_live.ipynb")

@@ -334,6 +334,7 @@ def test_latency_while_idle(pad: Pad, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(lags) == 30
 
 
+@pytest.mark.rotated
 def test_the_pad_answers_while_a_cell_trains(pad: Pad, lab: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("stop", "training"):
         (lab.root / name).unlink(missing_ok=True)
@@ -419,6 +420,7 @@ DigitPad({
     page.screenshot(path=shots / "faulty.png")
 
 
+@pytest.mark.rotated
 def test_a_new_pad_answers_while_the_cells_below_it_run(page: Page, lab: Any) -> None:
     """Run All: the first thing that the kernel hears from the pad comes while a cell runs."""
     busy = "import pathlib, time\nwhile pathlib.Path('hold').exists(): time.sleep(0.05)"
@@ -435,6 +437,7 @@ def test_a_new_pad_answers_while_the_cells_below_it_run(page: Page, lab: Any) ->
     wait_until_run(page)
 
 
+@pytest.mark.rotated
 def test_two_pads_are_independent_and_a_second_view_shows_the_same(page: Page, lab: Any) -> None:
     write_notebook(lab.root / "two.ipynb", [READERS, "a = DigitPad(models)\na", "b = DigitPad(models)\nb", "a"])
     page.set_viewport_size({"width": 1280, "height": 1500})
@@ -450,6 +453,7 @@ def test_two_pads_are_independent_and_a_second_view_shows_the_same(page: Page, l
     assert [first.answer(NAMES[0]), second.answer(NAMES[0])] == ["–", "0"]
 
 
+@pytest.mark.rotated
 def test_a_finger_draws_and_does_not_scroll(open_page: OpenPage, lab: Any) -> None:
     write_notebook(lab.root / "touch.ipynb", [READERS, "DigitPad(models['float32'])"])
     with open_page(has_touch=True) as page:
@@ -480,6 +484,7 @@ def touch(pad: Pad, stroke: Any) -> None:
     pad.settle()
 
 
+@pytest.mark.rotated
 def test_a_saved_notebook_without_widget_state_shows_the_still_picture(page: Page, lab: Any) -> None:
     write_notebook(lab.root / "still.ipynb", [READERS, "DigitPad(models)"])
     open_notebook(page, lab, "still.ipynb")
