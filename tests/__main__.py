@@ -53,6 +53,8 @@ SHARDS = {
     "bayes": ["test_bayes_*", "test_uncertainty_*"],
     "batch": ["test_batch*"],
 }
+DOCTESTS = dict.fromkeys(("models", "optimize", "roofline"), "networks")
+DOCTESTS |= dict.fromkeys(("bayes", "uncertainty"), "bayes") | {"serving": "serving", "batch": "batch"}
 
 
 @dataclass
@@ -102,7 +104,11 @@ def shards() -> dict[str, list[str]]:
     found = {name: modules(*patterns) for name, patterns in SHARDS.items()}
     named = {path for paths in found.values() for path in paths}
     rest = [path for path in modules("test_*", "notebooks/test_*") if path not in named]
-    return {**found, "core": [*rest, "inferkit", "notebooks", "datasets"]}
+    split = {**found, "core": [*rest, "notebooks", "datasets"]}
+    for path in sorted((ROOT / "inferkit").iterdir()):  # doctests, where what they import is imported anyway
+        if path.is_dir() or path.suffix == ".py":
+            split[DOCTESTS.get(path.name, "core")].append(path.relative_to(ROOT).as_posix())
+    return split
 
 
 def lessons() -> tuple[list[str], list[str]]:
@@ -145,7 +151,8 @@ def stages(minutes: float | None) -> list[Stage]:
     until = [] if minutes is None else [f"--until={time.time() + 60 * minutes:.0f}"]
     split = shards()
     first, exercises = lessons()
-    made = "python313"
+    made, compiled = "python313", "compiled"
+    bayesian = {path.name[:2] for path in pick() if "inferkit/bayes" in rotation.packages_of(path)}
 
     def tests(name: str, part: str, *paths: str) -> Stage:
         limit = until if part in ("changed", "rest") else []
@@ -162,7 +169,8 @@ def stages(minutes: float | None) -> list[Stage]:
 
     def lesson(number: str, part: str) -> Stage:
         path = f"tests/browser/test_lesson_{number}_live.py"
-        return Stage(f"lesson {number}", [newest, *PYTEST, "-s", path], made, part, no_browser)
+        after = compiled if number in bayesian else made
+        return Stage(f"lesson {number}", [newest, *PYTEST, "-s", path], after, part, no_browser)
 
     def solutions(numbers: list[str], part: str) -> Stage:
         command = [newest, "-m", "notebooks.run", "--only", "solutions", *numbers]
@@ -170,6 +178,8 @@ def stages(minutes: float | None) -> list[Stage]:
 
     binder_now = rotation.touches(["binder/", "pyproject.toml", "tests/replay.py"]) or rotation.has_turn("binder")
     environment = Stage(made, [PYTHON, "-m", "tests.python313"], lacks=no_newest)
+    when = "landing" if bayesian & set(first[:LESSONS]) else "rest"
+    as_in_the_image = Stage(compiled, [newest, "binder/warm.py", "compiles"], made, when, no_browser)
     forked = modules(*FORKED)
     not_there = [f"--ignore={path}" for path in [*ELSEWHERE, *forked]]
     heavy = split["networks"] + split["notebooks"]
@@ -178,6 +188,7 @@ def stages(minutes: float | None) -> list[Stage]:
         environment,
         Stage("lint", [PYTHON, "-m", "tests.lint"]),
         *(tests(name, "landing", *paths) for name, paths in split.items()),
+        *([as_in_the_image] if when == "landing" else []),
         *(lesson(number, "landing") for number in first[:LESSONS]),
         widgets("widgets", "landing"),
         tests_there("on 3.13", "landing", "--turns", "--part=landing", *forked, "inferkit"),
@@ -192,6 +203,7 @@ def stages(minutes: float | None) -> list[Stage]:
         widgets("rest, widgets", "rest"),
         tests_there("on 3.13, rest", "rest", "--turns", "--part=rest", *forked, "inferkit"),
         tests_there("on 3.13, others", "rest", *not_there, "tests"),
+        *([as_in_the_image] if when == "rest" else []),
         *(lesson(number, "rest") for number in first[LESSONS:]),
         solutions(exercises[LESSONS:], "rest"),
         tests("quiet", "quiet", "tests", "--ignore=tests/browser"),

@@ -11,8 +11,9 @@ import pytest
 from tests.machine import mirror_path, not_checked
 from tests.trained import digits, quantized_signs, sign_rows, small_cnn, trained_cnn  # noqa: F401 - fixtures for all
 
-# A shell lets its background jobs ignore interrupts; what is tested here must not inherit that.
+# A shell lets its background jobs ignore interrupts, and nohup a hang-up; what is tested here must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
 hypothesis.settings.load_profile("untimed")
 os.environ.setdefault("MPLBACKEND", "agg")

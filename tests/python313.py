@@ -40,7 +40,6 @@ def main() -> int:
     bootstrap().ensure("dev", str(VENV), base)
     print(f"The environment: {time.monotonic() - start:.0f} s, in {VENV.relative_to(ROOT).as_posix()}", flush=True)
     python = bootstrap().program("python", str(VENV))
-    subprocess.run([python, "binder/warm.py", "compiles"], cwd=ROOT, check=True)  # as in Binder's image
     versions = "import importlib.metadata as m, platform; print('Python ' + platform.python_version(), *("
     versions += "f'{name} {m.version(name)}' for name in ('numpy', 'scipy', 'pymc', 'arviz')), sep=', ')"
     return subprocess.run([python, "-c", versions]).returncode

@@ -1,8 +1,8 @@
 """Choose what a landing runs: what is short, a fifth of what takes long by turn, and of the rest what changed.
 
-As a pytest plugin (``-p tests.rotation --part=landing``) it chooses tests; as a script it prints whether a landing is
-proved by ``test`` or, as locks, ``binder/`` or the runner changed, by ``verify``. The turn comes from HEAD's hash, so
-that the same commit always runs the same tests.
+Doctests take turns too. As a pytest plugin (``-p tests.rotation --part=landing``) it chooses tests; as a script it
+prints whether a landing is proved by ``test`` or, as locks, ``binder/`` or the runner changed, by ``verify``. The turn
+comes from HEAD's hash, so that the same commit always runs the same tests.
 """
 
 import os
@@ -143,7 +143,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 def _part_of(item: Any) -> str:
     if item.get_closest_marker("quiet"):
         return "quiet"
-    takes_turns = item.config.option.turns or item.get_closest_marker("rotated")
+    is_doctest = type(item).__name__ == "DoctestItem"
+    takes_turns = is_doctest or item.config.option.turns or item.get_closest_marker("rotated")
     if not takes_turns or has_turn(item.nodeid):
         return "landing"
     return "changed" if any(by_change([Path(item.path)])) else "rest"

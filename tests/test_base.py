@@ -184,6 +184,7 @@ def test_using_a_predictor_loads_no_framework():
         assert f"'{heavy}'" not in loaded
 
 
+@pytest.mark.rotated
 def test_names_are_shown_before_they_are_loaded():
     code = "import inferkit; print(all(hasattr(inferkit, n) for n in dir(inferkit)), 'Predictor' in dir(inferkit))"
     assert in_a_fresh_python(code) == "True True"

@@ -70,6 +70,7 @@ watts = st.floats(1, 500)
 
 
 @given(watts, watts, st.floats(0.5, 200), st.integers(10**6, 10**9), st.integers(0, 10**9), st.integers(1, 4))
+@pytest.mark.rotated
 def test_any_watts_and_any_range_of_the_counter(work_w, idle_w, call_ms, range_uj, start_uj, rounds):
     """The range may be so small that the counter begins anew in each turn; only twice in one is too often."""
     longest_s = 0.25 + call_ms / 1e3

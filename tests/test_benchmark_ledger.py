@@ -223,6 +223,7 @@ def test_only_entries_are_added(ledger):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(entries, max_size=12))
+@pytest.mark.rotated
 def test_a_file_keeps_what_a_dict_keeps(added):
     with tempfile.TemporaryDirectory() as folder:
         memory, file = MemoryStore(), FileStore(Path(folder) / "l.sqlite")
@@ -285,6 +286,7 @@ def test_an_empty_file_is_an_empty_ledger(tmp_path):
     assert list(Ledger.open(path)) == [SMALL]
 
 
+@pytest.mark.rotated
 def test_two_processes_write_at_once_and_nothing_is_lost(tmp_path):
     code = """
         ledger = Ledger.open(sys.argv[1])
@@ -636,6 +638,7 @@ def test_merging_needs_no_order_and_no_second_time(a, b, c):
 
 
 @given(ledgers, ledgers)
+@pytest.mark.rotated
 def test_merging_keeps_every_key_and_the_newest_of_each(a, b):
     newest = {}
     for one in (*a, *b):

@@ -358,6 +358,7 @@ def test_memory_that_an_answer_needs_is_seen() -> None:
     assert many.model_mb - few.model_mb > 0.9 * hidden_mb
 
 
+@pytest.mark.rotated
 def test_litert_answers_many_rows_in_little_memory() -> None:
     images = np.resize(load_digits().images, (60_000, 8, 8))
     few, many = (measure_memory(digit_reader(), images[:n]) for n in (1, 60_000))

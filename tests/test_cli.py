@@ -91,6 +91,7 @@ def test_help_costs_no_framework():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.rotated
 def test_nobody_reads_the_output_any_more():
     """As `inferkit data list | head -0`: the reader is gone before the first line is written."""
     process = subprocess.Popen(

@@ -474,6 +474,7 @@ def test_a_home_that_cannot_be_written_to_is_replaced(tmp_path, monkeypatch, cap
     assert line.endswith("settings and the ledger are kept in work/.lab/home.")
 
 
+@pytest.mark.rotated
 def test_the_course_opens_in_a_folder_with_any_name_and_without_a_home(start, tmp_path):
     """For real, as one process after the other is: JupyterLab on the welcome page, a kernel that does not listen."""
     root = tmp_path / "x y" / "Übung"

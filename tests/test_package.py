@@ -51,6 +51,7 @@ def test_the_wheel_carries_what_the_library_needs_and_nothing_else(wheel):
     assert {name for name in names if ".dist-info/" not in name} == tracked
 
 
+@pytest.mark.rotated
 def test_the_wheel_works_in_an_empty_environment_with_the_core_alone(wheel, tmp_path):
     """In a folder that has nothing of the checkout: data, models, a predictor, a figure; a missing extra is named."""
     python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"

@@ -425,7 +425,8 @@ import warnings
 
 from inferkit.bayes import sample
 
-advi = {"steps": 10_000, "optimizer": pm.adam(learning_rate=0.02), "progress": False}
+advi = {"steps": 5000, "optimizer": pm.adam(learning_rate=0.02), "progress": False}
+advi["compile_kwargs"] = {"mode": "FAST_COMPILE"}  # NumPy: sooner done than what compiles it
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it is an approximation, and a rough one
     found_bends = sample(bends, method="advi", draws=500, random_state=0, **advi)
