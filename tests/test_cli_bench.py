@@ -437,6 +437,7 @@ def test_each_runtime_gets_the_threads_that_were_asked_for(bench, pair, monkeypa
     assert asked == [threads] * 3
 
 
+@pytest.mark.rotated
 def test_a_keras_model_gets_its_threads():
     """In a process of its own: TensorFlow takes its number of threads once."""
     code = (
@@ -535,6 +536,7 @@ def test_a_saved_predictor_gets_the_threads_that_were_asked_for(bench, monkeypat
     assert again.predict([[-1, 2, 3]]).tolist() == [[0, 2, 3]]
 
 
+@pytest.mark.rotated
 def test_a_saved_predictor_of_tables(bench, tmp_path):
     X = np.array([[20, 0], [30, 1], [60, 40], [70, 50]], dtype=float)
     spec = TableSpec([Column("age", "years", 0, 120), Column("dose", "mg", 0, 50)])

@@ -150,6 +150,7 @@ def _weights_after(digits, seed):
     return model.get_weights()
 
 
+@pytest.mark.rotated
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits):
     first, same, other = (_weights_after(digits, seed) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
@@ -177,6 +178,7 @@ def test_rows_are_seen_in_another_order_each_epoch(monkeypatch):
         np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(X, axis=0))
 
 
+@pytest.mark.rotated
 def test_an_interrupt_leaves_the_weights_of_the_last_whole_epoch(monkeypatch):
     X, y = _task()
     whole, stopped = (mlp((4,), 4, random_state=0) for _ in range(2))

@@ -184,6 +184,7 @@ def test_a_model_compiled_with_a_loss_of_its_own_can_be_copied_and_biases_of_two
     assert (next(one for one in again.keras_model.weights if one.path.endswith(bias.path[-20:])).numpy() != 0).all()
 
 
+@pytest.mark.rotated
 def test_the_same_seed_gives_the_same_weights_dropout_included(digits):
     X, _, y, _ = digits
     layers = import_keras().layers
