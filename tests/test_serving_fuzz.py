@@ -17,6 +17,7 @@ from inferkit.predictor._protocol import DATATYPES
 from inferkit.serving import Settings, make_app
 from tests.serving_apps import LONG, Sum, ask, running
 
+pytest_plugins = ["schemathesis.pytest.plugin"]  # here alone: each start of pytest takes 2 s longer with it
 load_all_checks()
 CHECKED = CHECKS.get_by_names(
     [

@@ -483,7 +483,8 @@ print("predict takes over a hundred times as long as LiteRT:", ratio.value > 100
 times.beside(ratio.value)
 
 # %% tags=["skip"]
-rungs = [tuple(1000 * ms for ms in (r.p50_ms, r.p50_low, r.p50_high, r.p90_ms or r.p50_high)) for r in found]
+quantiles = [(r.p50_ms, r.p50_low, r.p50_high, r.p90_ms or r.p50_high) for r in found]
+rungs = [tuple(1000 * ms for ms in row) for row in quantiles]
 rungs = [(row.name, *us) for row, us in zip(found, rungs)]
 guess_us = times.value and times.value * found["LiteRT"].p50_ms * 1000
 names = [name for name, *_ in sorted(rungs, key=lambda rung: -rung[1])]
