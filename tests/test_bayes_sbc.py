@@ -64,7 +64,7 @@ def test_the_check_itself_keeps_its_false_alarm_rate():
     assert stats.kstest(values, "uniform").pvalue > 1e-4
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(1)
 @pytest.mark.timeout(600)
 def test_nuts_is_calibrated(plates):
     """It fails for a sound sampler once in ten thousand runs."""
@@ -73,7 +73,7 @@ def test_nuts_is_calibrated(plates):
         assert uniformity(found) > FALSE_ALARM / 3, name
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(1)
 @pytest.mark.timeout(600)
 def test_a_wrong_prior_is_detected(plates):
     """The planted fault: the model takes mu for half as wide as it is."""

@@ -453,7 +453,7 @@ def test_a_keras_model_gets_its_threads():
     assert done.stdout == "3 3 (2, 10)\n"
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(3)
 def test_a_keras_model_is_measured_with_the_memory_of_tensorflow():
     command = [sys.executable, "-m", "inferkit", "bench", bundled("digits-mlp.keras"), "-n", "70", "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

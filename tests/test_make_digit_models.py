@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 REGISTRY = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(2)
 def test_the_script_quietly_writes_what_it_registers_and_what_ships_and_nothing_else(tmp_path):
     """Hardly trained models by the committed script, in a process of its own as at home."""
     code = (

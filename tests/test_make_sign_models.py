@@ -20,7 +20,7 @@ REGISTRY = json.loads(bundled("registry.json").read_text(encoding="utf-8"))
 OURS = ("signs-cnn", "signs")
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(1)
 def test_the_script_writes_what_it_registers_and_what_ships_and_leaves_the_rest(tmp_path):
     """A hardly trained model by the committed script, in a process of its own as at home, beside another's entry.
 

@@ -36,7 +36,7 @@ def answers(name, X):
     return np.concatenate([load_reference(name)(X[i : i + 100]) for i in range(0, len(X), 100)])
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(4)
 def test_the_script_writes_what_it_registers_and_leaves_the_rest(tmp_path):
     """Hardly trained ones by the committed script, in a process of its own, beside another model's entry."""
     folder = tmp_path / "models"

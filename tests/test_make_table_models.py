@@ -30,7 +30,7 @@ def fresh(request):
     return request.param, table, scorer().predict_proba(table.data)[:, 1].astype(np.float64)
 
 
-@pytest.mark.rotated
+@pytest.mark.rotated(0)
 def test_the_script_writes_what_it_registers_leaves_the_rest_and_gives_the_same_bytes_again(tmp_path):
     """Two hardly trained ones twice, in one process, beside another model's entry."""
     first, second = folders = [tmp_path / "first", tmp_path / "second"]

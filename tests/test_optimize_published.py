@@ -50,7 +50,14 @@ def weigh(name, full, small):
     return weights
 
 
-@pytest.mark.parametrize("name", ["resnet8", "mobilenet_v1", "ds_cnn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("resnet8", marks=pytest.mark.rotated(3)),
+        pytest.param("mobilenet_v1", marks=pytest.mark.rotated(0)),
+        pytest.param("ds_cnn", marks=pytest.mark.rotated(2)),
+    ],
+)
 def test_int8_stays_within_a_point_of_float(name):
     if name == "ds_cnn":
         mirror = mirror_path()
@@ -85,6 +92,7 @@ def test_int8_stays_within_a_point_of_float(name):
     assert found >= -0.01  # a gain, which is luck, is no loss
 
 
+@pytest.mark.rotated(3)
 def test_an_autoencoder_tells_faults_apart_in_int8_as_in_float():
     X, y, unseen, faulty = published.machine_sounds(4000)
     model = learn(published.anomaly_autoencoder(), X, y, epochs=8, batch_size=128, start=1e-3, loss="mse")

@@ -59,6 +59,7 @@ def estimator_reader(logistic):
 # -- backends ----------------------------------------------------------------------------------
 
 
+@pytest.mark.rotated
 def test_keras_and_litert_give_the_same_probabilities(digits, reader, tensorflow):
     X, _ = digits
     keras = Predictor(

@@ -67,7 +67,7 @@ def when_it_runs(path, names):
         if not found:
             return None
         body, marks = found[0].body, marks + found[0].decorator_list
-    kinds = {ast.unparse(mark).removeprefix("pytest.mark.") for mark in marks}
+    kinds = {ast.unparse(mark).removeprefix("pytest.mark.").partition("(")[0] for mark in marks}
     if path.parent.name == "browser" and "lesson" in path.name:
         kinds.add("rotated")  # without a mark: the runner takes lessons by turn
     return next((kind for kind in ("quiet", "rotated") if kind in kinds), "landing")

@@ -18,6 +18,8 @@ MARKED = """import pytest
 @pytest.mark.parametrize("n", range(40))
 @pytest.mark.rotated
 def test_long(n): pass
+@pytest.mark.parametrize("n", [pytest.param(n, marks=pytest.mark.rotated(n)) for n in range(5)])
+def test_named(n): pass
 def test_short(): pass
 @pytest.mark.quiet
 def test_clock(): pass
@@ -67,10 +69,11 @@ def chosen(tmp_path_factory):
 
 def test_each_test_is_in_one_part_and_a_landing_takes_about_a_fifth_of_the_long_ones(chosen):
     found, _ = chosen
-    assert sum(map(len, found.values())) == len(set().union(*found.values())) == 42
+    assert sum(map(len, found.values())) == len(set().union(*found.values())) == 47
     assert found["quiet"] == {"test_clock"}
     assert "test_short" in found["landing"]
-    assert 1 <= len(found["landing"]) - 1 <= 20
+    assert 1 <= sum(name.startswith("test_long") for name in found["landing"]) <= 20
+    assert sum(name.startswith("test_named") for name in found["landing"]) == 1
     assert found["changed"] == set()
 
 

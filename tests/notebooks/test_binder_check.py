@@ -27,6 +27,7 @@ def write(path, text, outputs):
     return path
 
 
+@pytest.mark.rotated
 def test_a_notebook_that_passes_the_cap_is_stopped_and_its_cell_named(tmp_path, cap):
     code = "# %%\nprint('small')\n\n# %%\nheld = bytearray(3 * 10**9)\n\n# %%\nprint('after')"
     path = write(tmp_path / "big.ipynb", code, ["small\n", "", "after\n"])
@@ -40,6 +41,7 @@ def test_a_notebook_that_passes_the_cap_is_stopped_and_its_cell_named(tmp_path, 
     assert not group.folder.exists()
 
 
+@pytest.mark.rotated
 def test_it_runs_on_one_core_in_a_folder_of_its_own_and_the_kernels_children_are_counted(tmp_path):
     child = "import time; held = bytearray(200_000_000); time.sleep(1)"
     code = "# %%\nimport os\nprint(len(os.sched_getaffinity(0)), os.listdir())\n\n"

@@ -158,6 +158,7 @@ def test_a_failure_names_the_first_line_of_its_cell(complaints):
     assert complaints["a label"].startswith("(print('it reads', 'seven')): ")
 
 
+@pytest.mark.rotated
 def test_a_cell_that_takes_too_long_ends_the_notebook(tmp_path):
     notebook = from_text("# %%\nwhile True: pass\n\n# %%\n2")
     for number, cell in enumerate(notebook.cells, 1):

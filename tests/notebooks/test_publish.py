@@ -121,6 +121,7 @@ def test_a_lesson_that_is_not_built_is_named(built, archive, tmp_path):
         publish.slides([], tmp_path / "slides", built=built)
 
 
+@pytest.mark.rotated
 def test_the_site_asks_nobody_and_a_fault_in_a_page_is_an_error(built, tmp_path):
     faulty = tmp_path / "faulty" / built.name
     shutil.copytree(built, faulty)
