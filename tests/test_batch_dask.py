@@ -251,6 +251,7 @@ def test_a_worker_killed_in_mid_run_loses_nothing(address, tmp_path, how_many):
     assert not set(pids[:how_many]) & set(alive)
 
 
+@pytest.mark.rotated
 def test_a_row_that_ends_its_process_is_rejected_and_the_others_answered(address):
     def crash_at_seven(X):
         if (X == 7).any():
@@ -277,6 +278,7 @@ def test_a_chunk_whose_workers_died_by_chance_is_answered(address, tmp_path):
     assert mapped(unlucky, ["a"], address) == ["a"]
 
 
+@pytest.mark.rotated
 def test_a_chunk_is_not_blamed_for_its_neighbours(address, tmp_path):
     def fatal_at_first(chunk):
         if not (tmp_path / str(chunk)).exists():

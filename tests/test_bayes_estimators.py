@@ -243,6 +243,7 @@ def test_fewer_rows_than_columns_answer_and_say_that_priors_decide():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.rotated
 def test_separable_classes_get_finite_coefficients_and_a_hint(classes):
     X = np.arange(12.0)[:, None]
     y = np.digitize(X[:, 0], [5.5, 8.5][: classes - 1])
@@ -252,6 +253,7 @@ def test_separable_classes_get_finite_coefficients_and_a_hint(classes):
     assert np.isfinite(model.coef_).all()
 
 
+@pytest.mark.rotated
 def test_with_separable_classes_the_prior_decides_how_sure_the_answer_is():
     X, y = np.arange(12.0)[:, None], np.arange(12) > 5
     sure = []
@@ -349,6 +351,7 @@ def test_nothing_is_compiled_before_fit():
 # -- priors given as distributions ------------------------------------------------------------------
 
 
+@pytest.mark.rotated
 def test_a_distribution_stands_in_for_a_number(line):
     X, y, _ = line
     pm = import_pymc()
@@ -360,6 +363,7 @@ def test_a_distribution_stands_in_for_a_number(line):
     assert abs(each.coef_[0] * WIDTH[0]) < 0.01 < 1 < abs(each.coef_[1] * WIDTH[1])
 
 
+@pytest.mark.rotated
 def test_numbers_mean_what_the_docstring_says(line):
     """Each default prior is held against SciPy's density."""
     X, y, _ = line
@@ -463,6 +467,7 @@ def test_same_seed_same_draws(line):
     assert (flat_draws(other.idata_)["coef"] != flat_draws(model.idata_)["coef"]).any()
 
 
+@pytest.mark.rotated
 def test_clone_and_pickle_keep_a_prior_that_is_a_distribution(line):
     X, y, _ = line
     model = BayesianRegressor(coef_prior=import_pymc().StudentT.dist(nu=4), **LAPLACE)

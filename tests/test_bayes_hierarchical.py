@@ -63,6 +63,7 @@ def fitted():
 # -- oracles -----------------------------------------------------------------------------------
 
 
+@pytest.mark.rotated
 def test_a_huge_spread_between_groups_is_no_pooling():
     X, y = clinics()
     X, y = X[X[:, 0] > 0], y[X[:, 0] > 0]  # a line needs two rows
@@ -182,6 +183,7 @@ def test_known_groups_answer_with_their_own_line(fitted):
     np.testing.assert_allclose(model.predict(X), model.group_intercept_[group] + model.group_coef_[group, 0] * X[:, 1])
 
 
+@pytest.mark.rotated
 def test_words_names_and_order_of_columns_do_not_matter(fitted):
     X, y, model = fitted
     words = np.array(["east", "north", "south", "west"])[X[:, 0].astype(int)]

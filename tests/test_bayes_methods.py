@@ -71,6 +71,7 @@ def test_a_wrong_answer_has_a_large_error(known):
     assert [row.method for row in wrong.rows] == ["laplace"]
 
 
+@pytest.mark.rotated
 def test_without_an_exact_answer_the_longest_chain_or_a_given_run_is_the_standard(known):
     found = compare_methods(known.model, methods=("laplace", "nuts"), random_state=1, **QUICK)
     assert found.standard == "the run of nuts"

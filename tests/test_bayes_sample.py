@@ -192,6 +192,7 @@ def test_nuts_takes_discrete_parameters_along_and_the_approximations_refuse_them
 # ---------------------------------------------------------------- the way back
 
 
+@pytest.mark.rotated
 def test_every_draw_is_mapped_back_as_pymc_maps_it():
     """Bounded, ordered and simplex parameters, a deterministic, and one that depends on nothing."""
     pm = import_pymc()
@@ -246,6 +247,7 @@ def test_a_seed_gives_the_same_draws_whatever_the_cores(the_coin, few_nuts, meth
 
 
 @pytest.mark.parametrize("method", ["laplace", "advi"])
+@pytest.mark.rotated
 def test_a_seed_gives_the_same_draws_and_a_generator_goes_on(the_coin, method):
     options = {"steps": 2000} if method == "advi" else {}
     rng = np.random.default_rng(1)

@@ -122,7 +122,7 @@ def test_pruning_by_size_loses_less_than_pruning_at_random(digits):
 
 
 @pytest.mark.parametrize(
-    "kind", networks.in_turn(["residual", "lstm", "autoencoder", "two_inputs", "words"], "residual", "two_inputs")
+    "kind", networks.in_turn(["residual", "lstm", "autoencoder", "two_inputs", "words"], "two_inputs")
 )
 def test_networks_of_every_kind(kind):
     model, rows = networks.ALL[kind]()

@@ -87,6 +87,7 @@ def test_a_file_is_quantized_without_tensorflow(signs, sign_rows, scheme):
     assert small.report.reference_accuracy == pytest.approx((file(X).argmax(axis=1) == y).mean())
 
 
+@pytest.mark.rotated
 def test_whatever_holds_the_model_gives_the_same_file(tmp_path, quick):
     network, rows, small = quick
     save_keras(network, tmp_path / "net.keras")
@@ -131,9 +132,7 @@ def test_the_result_goes_wherever_a_model_goes(tmp_path, quantized_signs, signs)
             ("words", "dynamic"),
             ("lstm", "float16"),
         ],
-        ("residual", "int8"),
         ("two_inputs", "int8"),
-        ("depthwise", "dynamic"),
     ),
 )
 def test_networks_of_every_kind(kind, scheme):
