@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 from inferkit._base import InputError, whole_file
 
+from . import welcome
 from .source import ROOT, write_text
 
 __all__ = ["Links", "colab_cell", "for_colab", "main", "read_links", "rewrite"]
@@ -93,7 +94,7 @@ class Links:
         return f"https://colab.research.google.com/github/{self.slug}/blob/{self.branch}/{path}"
 
     def binder(self, name: str) -> str:
-        """Return the address at which Binder opens a lesson: the copy that ``binder/postBuild`` makes in ``work/``."""
+        """Return the address at which Binder opens a file that ``binder/postBuild`` makes in ``work/``."""
         where = quote(f"work/{name}", safe="")
         return f"https://mybinder.org/v2/gh/{self.slug}/{quote(self.branch, safe='')}?labpath={where}"
 
@@ -182,7 +183,7 @@ def _readme(text: str, links: Links) -> str:
     """Return the README with its addresses, and with links beside each lesson that it names as built."""
     text = re.sub(r"(?<=git clone )https://\S+", links.repository, text)
     text = re.sub(r"(?<=git\+)https://[^\s\"]+", f"{links.repository}@{links.branch}", text)
-    text = re.sub(r"https://mybinder\.org/v2/gh/[^)\s]+", links.binder(FIRST), text)
+    text = re.sub(r"https://mybinder\.org/v2/gh/[^)\s]+", links.binder(welcome.NAME), text)
     text = re.sub(r"https://colab\.research\.google\.com/github/[^)\s]+", links.colab(f"notebooks/{FIRST}"), text)
     return _ROW.sub(lambda row: f"{row[1]} {_beside(row['lesson'], links)}|", text)
 
