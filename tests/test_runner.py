@@ -1,6 +1,7 @@
 """What proves a landing: which tests are chosen, how stages are run and ended, and what is said of what is missing."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,10 +193,12 @@ def test_what_may_be_left_out_is_not_begun_after_its_time(proved):
 
 
 def test_what_a_stage_leaves_running_is_ended_and_named(proved):
-    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
-    result, said = proved(code(start))
+    start = "import subprocess, sys; sleep = [sys.executable, '-c', 'import time; time.sleep(600)']; "
+    result, said = proved(code(start + "print('left:', subprocess.Popen(sleep).pid)"))
     assert result == 0
     assert "left running by a stage, and ended" in said.out
+    left = int(re.search(r"^left: (\d+)$", said.out, re.M)[1])
+    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
 
 
 PLANTED = """
