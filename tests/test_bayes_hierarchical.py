@@ -74,6 +74,7 @@ def test_a_huge_spread_between_groups_is_no_pooling():
         np.testing.assert_allclose([intercepts[group], slopes[group]], least_squares(X[own, 1], y[own]), rtol=1e-3)
 
 
+@pytest.mark.rotated
 def test_no_spread_between_groups_is_complete_pooling():
     X, y = clinics()
     pooled = HierarchicalRegressor(

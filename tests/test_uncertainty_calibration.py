@@ -179,6 +179,7 @@ def covered(error, rng, trials=250, n=1000):
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1])
+@pytest.mark.rotated
 def test_intervals_hold_the_error(error):
     """A bootstrap of 1,000 rows holds the error in 90 % of samples or more, of 95 % asked for (seen: 93 to 96 %).
 
