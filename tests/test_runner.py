@@ -85,6 +85,28 @@ def test_a_landing_names_what_it_leaves_out(chosen):
     assert {(by, part) for by, part, _ in left} == {("landing", "rest")}
 
 
+def test_doctests_take_turns_and_so_do_all_where_it_is_asked_for(tmp_path):
+    text = "".join(f'def doc_{n}():\n    """Say it.\n\n    >>> {n}\n    {n}\n    """\n' for n in range(20))
+    (tmp_path / "test_marked.py").write_text(text + "".join(f"def test_{n}(): pass\n" for n in range(20)))
+    options = ["-q", "-rA", "-p", "tests.rotation", "-p", "no:cacheprovider", "--doctest-modules", "-c", os.devnull]
+    options += ["--rootdir", tmp_path, tmp_path / "test_marked.py"]
+    for more, kinds in ((), ["doc"]), (("--turns",), ["doc", "test"]):
+        runs = [python("-m", "pytest", *options, *more, f"--part={part}").stdout for part in ("landing", "rest")]
+        landing, rest = (set(re.findall(r"^PASSED .*?(test_marked\.py\S+)$", run, re.M)) for run in runs)
+        assert len(landing | rest) == 40 == len(landing) + len(rest)
+        in_turn = {
+            name for name in landing | rest if any(f"::{kind}_" in name or f".{kind}_" in name for kind in kinds)
+        }
+        assert landing & in_turn == {name for name in in_turn if rotation.has_turn(name)}
+        assert rest <= in_turn
+
+
+def test_what_a_stage_covers_is_named_by_file_or_by_folder():
+    stage = runner.Stage("some", ["-m", "pytest", "tests/browser", "tests/test_cli.py"])
+    named = ("tests/browser/test_pad.py", "tests/test_cli.py", "tests/test_cli.pyc", "tests/browsers.py")
+    assert [runner.covers(stage, name) for name in named] == [True, True, False, False]
+
+
 def test_five_turns_bring_each_test_once(monkeypatch):
     names = [f"tests/test_x.py::test_long[{n}]" for n in range(40)]
     seen = []

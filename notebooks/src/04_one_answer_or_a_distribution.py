@@ -426,7 +426,7 @@ import warnings
 from inferkit.bayes import sample
 
 advi = {"steps": 5000, "optimizer": pm.adam(learning_rate=0.02), "progress": False}
-advi["compile_kwargs"] = {"mode": "FAST_COMPILE"}  # NumPy: sooner done than what compiles it
+advi["compile_kwargs"] = {"mode": "FAST_COMPILE"}  # in NumPy: what PyMC 6 compiles takes longer
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it is an approximation, and a rough one
     found_bends = sample(bends, method="advi", draws=500, random_state=0, **advi)

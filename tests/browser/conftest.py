@@ -111,13 +111,10 @@ def open_page(chromium: Browser, lab: Lab) -> OpenPage:
 
 
 @pytest.fixture(scope="session")
-def shared_page(chromium: Browser, lab: Lab) -> Iterator[tuple[Page, Watch]]:
+def shared_page(open_page: OpenPage) -> Iterator[tuple[Page, Watch]]:
     """Open one page for all tests that need no other: to load JupyterLab takes longer than most of them."""
-    context = chromium.new_context(viewport=VIEWPORT)
-    context.set_default_timeout(LONG_S * 1000)
-    page = context.new_page()
-    yield page, Watch(page)
-    context.close()
+    with open_page(watched=False) as page:
+        yield page, Watch(page)
 
 
 @pytest.fixture

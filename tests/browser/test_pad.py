@@ -27,7 +27,7 @@ from pages import (
     wait_until_run,
     write_notebook,
 )
-from playwright.sync_api import Page
+from playwright.sync_api import Dialog, Page
 
 OpenPage = Callable[..., AbstractContextManager[Page]]
 
@@ -406,7 +406,12 @@ DigitPad({
         ],
     )
     dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     open_notebook(page, lab, "faulty.ipynb")
     run_all(page)
     pad = Pad(page)
@@ -415,6 +420,7 @@ DigitPad({
         assert pad.answer(evil) == "3"
         assert pad.card("faulty").locator(".ik-failure").inner_text() == f"RuntimeError: {evil}"
     assert pad.root.locator("img, b").count() == 0
+    page.remove_listener("dialog", dismiss)  # the page is lent to others too
     assert dialogs == []
     assert axe_report(page, ".inferkit-pad") == ""
     page.screenshot(path=shots / "faulty.png")
