@@ -62,6 +62,8 @@ def check_lesson(number):
 
 def run(command):
     """Run `command` in place of this program; where a program can't be replaced (Windows), wait for its end."""
+    # Containers often set it; then each kernel compiles TensorFlow's sources anew, for longer than it imports them.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not bootstrap.WINDOWS:
         sys.stdout.flush()
         os.execv(command[0], command)

@@ -281,14 +281,16 @@ def test_windows_waits_for_the_command_and_gives_its_exit_code(course, monkeypat
 
 @pytest.mark.skipif(os.name == "nt", reason="the other test is for Windows")
 def test_elsewhere_the_command_takes_its_place(tmp_path):
-    """Same process, so that what ends it (a closed terminal, a signal) ends the command."""
+    """Same process, so that what ends it (a closed terminal, a signal) ends the command; compiled files are kept."""
     code = (
         f"import os, sys; sys.path.insert(0, {str(ROOT / 'binder')!r}); import course; print(os.getpid(), flush=True);"
-        "course.run([sys.executable, '-c', 'import os, sys; print(os.getpid()); sys.exit(5)'])"
+        "course.run([sys.executable, '-c', 'import os, sys; print(os.getpid(), sys.dont_write_bytecode); sys.exit(5)'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    before, after = done.stdout.split()
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    before, after, kept_off = done.stdout.split()
     assert (before, done.returncode) == (after, 5)
+    assert kept_off == "False"
 
 
 def test_it_works_from_another_folder(tmp_path):

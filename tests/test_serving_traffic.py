@@ -411,7 +411,9 @@ def test_a_real_process_asks_at_the_rate_and_sends_the_rows_in_turn(server: Tiny
         rests = watch(traffic, lambda now: now.offered_per_s == 0)
         assert (rests.rate, rests.in_flight) == (0, 0)
         assert rests.p50_ms is None
-    assert [json.loads(body) for body in server.bodies[:3]] == [{"rows": [ROWS[i]]} for i in (0, 1, 0)]
+    first, second = (sum(json.loads(body) == {"rows": [row]} for body in server.bodies) for row in ROWS)
+    assert first + second == len(server.bodies)
+    assert first - second in (0, 1)  # in which order they arrive is for the connections to say
 
 
 def test_a_history_is_ready_to_be_drawn(server: TinyServer) -> None:
