@@ -106,7 +106,7 @@ def shards() -> dict[str, list[str]]:
     rest = [path for path in modules("test_*", "notebooks/test_*") if path not in named]
     split = {**found, "core": [*rest, "notebooks", "datasets"]}
     for path in sorted((ROOT / "inferkit").iterdir()):  # doctests, where what they import is imported anyway
-        if path.is_dir() or path.suffix == ".py":
+        if path.suffix == ".py" or (path / "__init__.py").exists():
             split[DOCTESTS.get(path.name, "core")].append(path.relative_to(ROOT).as_posix())
     return split
 

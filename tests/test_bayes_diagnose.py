@@ -196,6 +196,7 @@ def test_one_chain_and_few_draws_are_named():
     assert "bulk ESS" in kinds(look({"x": sound(draws=50)}))
 
 
+@pytest.mark.rotated
 def test_the_centred_eight_schools_are_found_wanting():
     """The funnel of the field's textbook: NUTS diverges in it at its usual settings."""
     with pytest.warns(InferenceWarning, match="diverged"):

@@ -118,7 +118,7 @@ def test_known_spreads_shrink_as_the_closed_form_says(how):
     assert new_sd[0] == pytest.approx(np.sqrt(grand_sd**2 + (sd**2 + noise**2) * y.var()), rel=0.05)
 
 
-@pytest.mark.parametrize("likelihood", ["normal", "student"])
+@pytest.mark.parametrize("likelihood", ["normal", pytest.param("student", marks=pytest.mark.rotated)])
 def test_answers_are_those_of_pymc(likelihood):
     """Scaling and folding lose nothing: PyMC's own predictions from the same draws are the estimator's."""
     pm = import_pymc()

@@ -12,6 +12,7 @@ from inferkit.devices import Gpu, describe
 from inferkit.models import RUNTIMES, ConversionError, LiteRTModel, MissingRuntimeError, compile_for, load_reference
 from inferkit.models import _runtimes as runtimes
 from tests.machine import not_checked
+from tests.networks import in_turn
 
 EXACT = ("keras", "tf.function", "xla", "litert", "onnxruntime", "openvino")
 """Runtimes that compute in float32 on the processor."""
@@ -54,7 +55,10 @@ def tolerance(model, runtime, expected):
     return np.sqrt(depth) * 2.0 ** -(MANTISSA[runtime] + 1) * np.ptp(logits, axis=1).max()
 
 
-@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "tensorrt"])
+@pytest.mark.parametrize(
+    "runtime",
+    in_turn([name for name in RUNTIMES if name != "tensorrt"], "keras", "tf.function", "litert", "onnxruntime"),
+)
 @pytest.mark.parametrize("name", ["digits-cnn", pytest.param("digits-mobilenet", marks=pytest.mark.rotated)])
 def test_a_runtime_answers_as_keras_does(networks, rows, name, runtime):
     model = networks[name]

@@ -122,7 +122,9 @@ def test_a_teacher_that_shuffles_its_answers_is_believed(teacher, digits):
     assert (says == digits[3]).mean() < 0.6
 
 
-@pytest.mark.parametrize(("alpha", "follows"), [(0.0, "classes"), (1.0, "teacher")])
+@pytest.mark.parametrize(
+    ("alpha", "follows"), [(0.0, "classes"), pytest.param(1.0, "teacher", marks=pytest.mark.rotated)]
+)
 def test_alpha_decides_whom_the_student_follows(alpha, follows):
     X = np.repeat(np.eye(4, dtype=np.float32), 64, axis=0)
     y = X.argmax(axis=1)

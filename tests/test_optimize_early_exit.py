@@ -258,7 +258,7 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", networks.in_turn(KINDS, "residual"))
+@pytest.mark.parametrize("kind", networks.in_turn(KINDS))
 def test_networks_of_any_kind_are_cut_without_a_change(kind):
     model, rows, at = KINDS[kind]()
     rows, n_classes = rows[:60], model.output_shape[-1]

@@ -127,7 +127,7 @@ def test_it_learns_what_rounding_broke(monkeypatch, digits):
     assert right(aware) > right(blind) + 0.1
 
 
-@pytest.mark.parametrize("kind", networks.in_turn(["residual", "autoencoder", "two_inputs"], "two_inputs"))
+@pytest.mark.parametrize("kind", networks.in_turn(["residual", "autoencoder", "two_inputs"]))
 def test_networks_of_every_kind_are_trained_in_a_copy(kind):
     model, rows = networks.ALL[kind]()
     before = model.get_weights()

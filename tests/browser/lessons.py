@@ -238,19 +238,6 @@ def run_cells_with(page: Page, *texts: str) -> None:
         shoot(page, f"lesson_{text[:5]}")
 
 
-def axe_in_both_themes(page: Page, part: str, shot: str) -> str:
-    """Return what axe finds in a part of the page in the light and in the dark theme; keep a picture of each."""
-    reports = []
-    try:
-        for theme in ("Light", "Dark"):
-            use_theme(page, f"JupyterLab {theme}")
-            shoot(page, f"{shot}_{theme}")
-            reports.append(axe_report(page, part))
-    finally:
-        use_theme(page, "JupyterLab Light")
-    return "".join(reports)
-
-
 # ---- The lecture ----
 
 
@@ -269,12 +256,12 @@ def slides(page: Page) -> list[list[int]]:
     return found
 
 
-def show_slide(page: Page, cells: list[int]) -> None:
-    """Go to a slide and bring on all its fragments."""
+def show_slide(page: Page, cells: list[int]) -> Any:
+    """Go to a slide, bring on all its fragments, and return what it takes up once it rests."""
     for index in (cells[0], cells[-1]):
         page.evaluate("(index) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; }", index)
         next_frames(page)
-    _settled(page, cells)
+    return _settled(page, cells)
 
 
 def _settled(page: Page, cells: list[int]) -> Any:
@@ -316,8 +303,7 @@ def slides_that_overflow(page: Page) -> list[tuple[int, list[int], Any]]:
     """Return the slides that, with all fragments on show, do not fit 1280 × 720, or in which something scrolls."""
     too_large = []
     for number, cells in enumerate(slides(page), start=1):
-        show_slide(page, cells)
-        seen = _settled(page, cells)
+        seen = show_slide(page, cells)
         shoot(page, f"slide_{number:02d}")
         print(f"slide {number:2}: {seen['bottom'] - seen['top']:4.0f} px high, cells {cells}")
         assert seen["cells"] == cells, f"slide {number} shows other cells than its own"
@@ -395,10 +381,17 @@ class Lesson:
         assert any(self.alt in alt for alt in alts), alts
 
     def test_axe_finds_nothing_in_its_widgets(self, lecture: Page) -> None:
-        for text, selector in self.widgets.items():
-            show_slide(lecture, slide_with(lecture, text))
-            report = axe_in_both_themes(lecture, f".jp-deck-mod-onscreen {selector}", f"axe_{selector.strip('.')}")
-            assert not report, report
+        reports = []
+        try:
+            for theme in ("Light", "Dark"):
+                use_theme(lecture, f"JupyterLab {theme}")
+                for text, selector in self.widgets.items():
+                    show_slide(lecture, slide_with(lecture, text))
+                    shoot(lecture, f"axe_{selector.strip('.')}_{theme}")
+                    reports.append(axe_report(lecture, f".jp-deck-mod-onscreen {selector}"))
+        finally:
+            use_theme(lecture, "JupyterLab Light")
+        assert not any(reports), "\n".join(reports)
 
     def test_a_kept_guess_stands_beside_the_measurement(self, lecture: Page) -> None:
         for question in self.guesses:

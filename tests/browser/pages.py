@@ -92,6 +92,21 @@ def open_notebook(page: Page, lab: Any, name: str) -> None:
     )
 
 
+def replace_cells(page: Page, cells: Sequence[str]) -> None:
+    """Put other code cells in the place of those of the open notebook; its kernel goes on."""
+    page.evaluate(
+        """(sources) => {
+          const { sharedModel } = window.jupyterapp.shell.currentWidget.content.model;
+          const cells = sources.map((source) => ({ cell_type: "code", source }));
+          sharedModel.transact(() => {
+            sharedModel.deleteCellRange(0, sharedModel.cells.length);
+            sharedModel.insertCells(0, cells);
+          });
+        }""",
+        [source.strip() for source in cells],
+    )
+
+
 def close_all(page: Page, *, kernels: bool = False) -> None:
     """Close what is open in the page, unsaved; its kernels too, or they go on."""
     page.evaluate(

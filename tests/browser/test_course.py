@@ -1,14 +1,17 @@
 """Guesses and quizzes in a real JupyterLab: by mouse, by keyboard, for a screen reader, in both themes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from pages import (
+    Watch,
     axe_report,
     cell_state,
+    close_all,
     count_cells,
     open_notebook,
+    replace_cells,
     run_all,
     run_cell,
     run_code,
@@ -37,17 +40,34 @@ quiz([
 ])
 """
 
+AS_NEW = "import sys; [sys.modules.pop(name) for name in list(sys.modules) if name.startswith('inferkit.course')]"
+
 Show = Callable[..., Locator]
 
 
+@pytest.fixture(scope="module")
+def notebook(shared_page: tuple[Page, Watch], lab: Any) -> Iterator[Page]:
+    """Open one notebook for all tests: to start a kernel takes longer than any of them."""
+    page = shared_page[0]
+    write_notebook(lab.root / "course.ipynb", ["1"])
+    open_notebook(page, lab, "course.ipynb")
+    yield page
+    close_all(page, kernels=True)
+
+
 @pytest.fixture
-def show(page: Page, lab: Any, request: pytest.FixtureRequest) -> Show:
-    """Return a function that runs cells in a notebook of their own, and gives the first widget."""
+def page(notebook: Page, shared_page: tuple[Page, Watch]) -> Iterator[Page]:
+    yield notebook
+    shared_page[1].check()
+
+
+@pytest.fixture
+def show(page: Page) -> Show:
+    """Return a function that runs cells in the notebook, with no guess kept, and gives the first widget."""
 
     def show_it(*cells: str) -> Locator:
-        name = f"{request.node.originalname}.ipynb"
-        write_notebook(lab.root / name, cells)
-        open_notebook(page, lab, name)
+        run_code(page, AS_NEW)
+        replace_cells(page, cells)
         run_all(page)
         widget = page.locator(".inferkit-course").first
         widget.scroll_into_view_if_needed()
@@ -157,17 +177,17 @@ def test_a_quiz_by_mouse_and_keyboard(show: Show, page: Page) -> None:
     assert count_cells(page) == 1
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_axe_finds_nothing(theme: str, show: Show, page: Page) -> None:
+def test_axe_finds_nothing(show: Show, page: Page) -> None:
     show(NUMBER, CHOICE, QUIZ)
-    use_theme(page, theme)
     widgets = page.locator(".inferkit-course")
     expect(widgets).to_have_count(3)
     for radio in ("Nothing", "<b>The data</b>"):
         widgets.nth(2).get_by_role("radio", name=radio).check()
         page.keyboard.press("Enter")
     expect(said(widgets.nth(2), 1)).to_contain_text("Not this one")
-    assert axe_report(page, ".inferkit-course") == ""
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        use_theme(page, theme)
+        assert axe_report(page, ".inferkit-course") == ""
 
 
 def test_a_slide_that_inflates_its_text_leaves_the_widget_as_it_is(show: Show, page: Page) -> None:
