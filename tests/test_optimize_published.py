@@ -66,7 +66,7 @@ def test_int8_stays_within_a_point_of_float(name):
         X, y, unseen, truth = published.spoken_digits(mirror / "fsdd")
         model = learn(published.ds_cnn(), X, y, epochs=5)
     else:
-        X, y, unseen, truth = published.signs(4000) if name == "resnet8" else published.forbids_or_obliges(2500)
+        X, y, unseen, truth = published.signs(4000) if name == "resnet8" else published.forbids_or_obliges(1500)
         steps = {"epochs": 4} if name == "resnet8" else {"epochs": 6, "batch_size": 32, "start": 3e-3}
         model = learn(getattr(published, name)(), X, y, **steps)
     assert len(truth) >= 1000

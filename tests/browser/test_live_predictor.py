@@ -2,13 +2,12 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
+from lessons import shoot
 from pages import (
     Live,
     Race,
@@ -138,12 +137,6 @@ def ready(page: Page, index: int, code: str) -> Live:
     page.wait_for_function("([e, n]) => Number(e.dataset.serial) >= n", arg=[live.root.element_handle(), serial])
     live.settle()
     return live
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the screenshots go: a folder that a person names, or a temporary one."""
-    return Path(os.environ.get("INFERKIT_SHOTS") or tmp_path_factory.mktemp("shots"))
 
 
 def kernel(live: Live | Race, expression: str) -> str:
@@ -470,30 +463,20 @@ def test_axe_finds_nothing(notebook_page: Page, theme: str, state: str) -> None:
     use_theme(notebook_page, theme)
     text = ready(notebook_page, 2, f"text.set(text={state!r})")
     assert bool(text.failure()) == (state == "boom")
+    shoot(notebook_page, f"live_{state}_{theme[-5:].strip()}")
     reports = [axe_report(notebook_page, each) for each in (".inferkit-live", ".inferkit-race")]  # all that match
     use_theme(notebook_page, "JupyterLab Light")
     assert reports == ["", ""]
 
 
-def test_screenshots(notebook_page: Page, shots: Path) -> None:
-    for theme in ("Dark", "Light"):
-        use_theme(notebook_page, f"JupyterLab {theme}")
-        for i, name in enumerate(("table", "slow", "text", "digits")):
-            live = Live(notebook_page, i)
-            live.settle()
-            live.root.screenshot(path=shots / f"live_{name}_{theme.lower()}.png")
-        Race(notebook_page).root.screenshot(path=shots / f"race_{theme.lower()}.png")
+def test_nothing_has_to_be_scrolled_in_a_narrow_window(notebook_page: Page) -> None:
     notebook_page.set_viewport_size({"width": 520, "height": 1000})
     next_frames(notebook_page)
-    for i, name in ((0, "table"), (3, "digits")):
-        root = Live(notebook_page, i).root
-        root.screenshot(path=shots / f"live_{name}_narrow.png")
+    for root in (Live(notebook_page, 0).root, Live(notebook_page, 3).root, Race(notebook_page).root):
+        root.scroll_into_view_if_needed()
+        shoot(notebook_page, "narrow")
         assert root.evaluate("(e) => e.scrollWidth <= e.clientWidth")
-    race = Race(notebook_page).root
-    race.screenshot(path=shots / "race_narrow.png")
-    assert race.evaluate("(e) => e.scrollWidth <= e.clientWidth")
     notebook_page.set_viewport_size({"width": 1280, "height": 1000})
-    assert len(list(shots.glob("live_*.png"))) >= 10
 
 
 # ---- In notebooks of their own ----
