@@ -60,9 +60,8 @@ def _climb(space: Space) -> Vector:
         fine = np.isfinite(logp) and np.isfinite(gradient).all()
         return (-logp, -gradient) if fine else (_HUGE, np.zeros_like(x))
 
-    found = minimize(
-        cost, space.start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-6}
-    )
+    options = {"maxiter": 2000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-6}
+    found = minimize(cost, space.start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x, dtype=np.float64)
 
 
