@@ -180,6 +180,7 @@ def stages(minutes: float | None) -> list[Stage]:
     environment = Stage(made, [PYTHON, "-m", "tests.python313"], lacks=no_newest)
     when = "landing" if bayesian & set(first[:LESSONS]) else "rest"
     as_in_the_image = Stage(compiled, [newest, "binder/warm.py", "compiles"], made, when, no_browser)
+    binder = Stage("binder", [PYTHON, "-m", "tests.replay"], made, "landing" if binder_now else "rest", no_newest)
     forked = modules(*FORKED)
     not_there = [f"--ignore={path}" for path in [*ELSEWHERE, *forked]]
     heavy = split["networks"] + split["notebooks"]
@@ -189,11 +190,12 @@ def stages(minutes: float | None) -> list[Stage]:
         Stage("lint", [PYTHON, "-m", "tests.lint"]),
         *(tests(name, "landing", *paths) for name, paths in split.items()),
         *([as_in_the_image] if when == "landing" else []),
+        *([binder] if binder_now else []),
         *(lesson(number, "landing") for number in first[:LESSONS]),
         widgets("widgets", "landing"),
         tests_there("on 3.13", "landing", "--turns", "--part=landing", *forked, "inferkit"),
         solutions(exercises[:LESSONS], "landing"),
-        Stage("binder", [PYTHON, "-m", "tests.replay"], made, "landing" if binder_now else "rest", no_newest),
+        *([] if binder_now else [binder]),
         tests("changed, networks", "changed", *heavy),
         tests("changed, others", "changed", *light),
         widgets("changed, widgets", "changed"),
